@@ -1,0 +1,1 @@
+"""Sweeps cut into cells, a store that keeps them, executors that fill it, and reports that read it."""

@@ -1,0 +1,115 @@
+"""Randomness as a value: a seed and a path of names, from which any number of independent generators follow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmtheory.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A seed and a path of names; equal streams give equal bits, on any machine and in any order of use.
+
+    Take ``stream.child("<own name>")`` before drawing: two consumers of one stream would be correlated, two children never are.
+    Names keep their type, so ``child(3)`` and ``child("3")`` differ, and ``child("a", "b")`` differs from ``child("a/b")``.
+
+    >>> Stream(0).child("train", 3) == Stream(0, ("train", 3))
+    True
+    """
+
+    seed: int
+    path: tuple[str | int, ...] = ()
+
+    def child(self, *names: str | int) -> Stream:
+        """The stream one or more names further down the path."""
+        return Stream(self.seed, (*self.path, *names))
+
+    @cached_property
+    def key(self) -> int:
+        """128 bits from BLAKE2b of the JSON text of seed and path (an injective encoding)."""
+        text = json.dumps([self.seed, *self.path]).encode()
+        return int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")
+
+    def numpy(self) -> np.random.Generator:
+        """A fresh numpy generator at the beginning of this stream."""
+        return np.random.Generator(np.random.SFC64(self.key))
+
+    def torch(self, device: str | torch.device = "cpu") -> torch.Generator:
+        """A fresh torch generator at the beginning of this stream."""
+        return torch.Generator(device=device).manual_seed(self.key & (2**63 - 1))
+
+    def draws(self, replicates: range | None = None, *, device: str | torch.device = "cpu") -> Draws:
+        """Named random tensors: of this stream, or stacked from ``child(r)`` for each replicate r in ``replicates``."""
+        if replicates is None:
+            return Draws((self,), (), device)
+        return Draws(tuple(self.child(r) for r in replicates), (len(replicates),), device)
+
+    def __str__(self) -> str:
+        """The text that reproduces it, as failure reports print it."""
+        return f"Stream({self.seed}, {self.path!r})"
+
+
+class Draws:
+    """Named random tensors ``[*batch_shape, *shape]`` in float64.
+
+    Every name has a generator of its own and fills its tensor row by row, so that a replicate's numbers depend neither on how many
+    replicates are drawn beside it, nor on the device, nor on which other names are drawn; and the first k rows of n are the k rows
+    that asking for k would give. A name may be drawn once.
+
+    >>> Stream(0).draws().normal("z", 5, 2)[:3].equal(Stream(0).draws().normal("z", 3, 2))
+    True
+    """
+
+    def __init__(self, streams: Sequence[Stream], batch_shape: tuple[int, ...], device: str | torch.device) -> None:
+        if len(streams) != math.prod(batch_shape):
+            raise ArgumentError(
+                f"draws: expected {math.prod(batch_shape)} streams for batch shape {batch_shape}, found {len(streams)}"
+            )
+        self.streams, self.batch_shape, self.device = tuple(streams), batch_shape, torch.device(device)
+        self._used: set[str | int] = set()
+
+    def fill(
+        self,
+        name: str | int,
+        shape: tuple[int, ...],
+        draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray],
+    ) -> Tensor:
+        """``draw(generator, shape)`` for each replicate's own generator of that name, stacked on the batch shape."""
+        if name in self._used:
+            raise ArgumentError(
+                f"draws: the name {name!r} was drawn already; a second use would repeat the same numbers"
+            )
+        self._used.add(name)
+        rows = [draw(stream.child(name).numpy(), shape) for stream in self.streams]
+        stacked = (
+            rows[0].reshape(*self.batch_shape, *shape)
+            if len(rows) == 1
+            else np.stack(rows).reshape(*self.batch_shape, *shape)
+        )
+        return torch.from_numpy(stacked).to(self.device)
+
+    def normal(self, name: str | int, *shape: int) -> Tensor:
+        """Standard normal numbers."""
+        return self.fill(name, shape, lambda g, s: g.standard_normal(s))
+
+    def uniform(self, name: str | int, *shape: int) -> Tensor:
+        """Uniform numbers on [0, 1)."""
+        return self.fill(name, shape, lambda g, s: g.random(s))
+
+    def integers(self, name: str | int, high: int, *shape: int) -> Tensor:
+        """Integers uniform on {0, …, high − 1}, int64."""
+        return self.fill(name, shape, lambda g, s: g.integers(high, size=s))
+
+    def signs(self, name: str | int, *shape: int) -> Tensor:
+        """Rademacher signs, −1.0 or +1.0."""
+        return self.integers(name, 2, *shape).to(torch.float64) * 2 - 1

@@ -1,0 +1,3 @@
+"""Program 2 of mmtheory: real data sets, trainers and benchmarks."""
+
+OWNER = "mmtheory"

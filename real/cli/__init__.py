@@ -1,0 +1,1 @@
+"""Sub-commands of `mmtheory` that this program brings."""

@@ -1,0 +1,1 @@
+"""Real data sets, one a file: its layout check, its splits and its tiny double."""

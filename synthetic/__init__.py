@@ -1,0 +1,3 @@
+"""Program 1 of mmtheory: exact synthetic worlds, their claims, and the experiments in them."""
+
+OWNER = "mmtheory"

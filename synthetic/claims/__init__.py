@@ -1,0 +1,26 @@
+"""The registered claims about synthetic worlds: a folder a paper, a file a statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from mmtheory.claims import Claim
+
+from . import classical, du2023, huang2021, liang2023, lu2023, madaan2024, monotone, wang2020, wei2024, zhang2024
+
+PAPERS: Mapping[str, tuple[Claim[Any], ...]] = MappingProxyType({
+    "huang2021": huang2021.CLAIMS,
+    "madaan2024": madaan2024.CLAIMS,
+    "lu2023": lu2023.CLAIMS,
+    "zhang2024": zhang2024.CLAIMS,
+    "du2023": du2023.CLAIMS,
+    "wang2020": wang2020.CLAIMS,
+    "liang2023": liang2023.CLAIMS,
+    "wei2024": wei2024.CLAIMS,
+    "classical": classical.CLAIMS,
+    "monotone": monotone.CLAIMS,
+})  # fmt: skip
+
+CLAIMS: Mapping[str, Claim[Any]] = MappingProxyType({claim.id: claim for claims in PAPERS.values() for claim in claims})

@@ -1,0 +1,9 @@
+"""Du et al. 2023, modality laziness, UMT and UME."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmtheory.claims import Claim
+
+CLAIMS: tuple[Claim[Any], ...] = ()

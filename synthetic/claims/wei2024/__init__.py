@@ -1,0 +1,9 @@
+"""Wei et al. 2024 and Shapley valuations of modalities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmtheory.claims import Claim
+
+CLAIMS: tuple[Claim[Any], ...] = ()

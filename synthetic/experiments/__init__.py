@@ -1,0 +1,1 @@
+"""Experiments in the synthetic worlds: a sweep, a measure, a report."""

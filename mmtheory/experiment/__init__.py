@@ -6,7 +6,9 @@ from ._executor import Outcome as Outcome
 from ._executor import Pool as Pool
 from ._executor import Serial as Serial
 from ._finding import by_verdict as by_verdict
+from ._finding import ends as ends
 from ._finding import family_error as family_error
+from ._finding import finite as finite
 from ._provenance import code_version as code_version
 from ._provenance import made_by as made_by
 from ._store import Record as Record

@@ -36,13 +36,15 @@ examples:
 class Options:
     """What ``mmtheory verify`` can be told."""
 
-    claims: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM ...")] = ()
+    claims: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM ...", help_behavior_hint="")
+    ] = ()
     """Ids (C1.8) or papers (huang2021); none means every claim."""
     budget: Literal["small", "full"] = "small"
     """How much each claim may spend; small decides every claim within seconds, full looks ten times closer."""
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Seed of all randomness, at least 0."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Run folder, new or empty; by default a new one under ./runs."""
     resume: bool = False
     """Go on with the run in --out, or with the newest one under ./runs."""
@@ -50,9 +52,9 @@ class Options:
     """Where the empirical sides compute."""
     json: bool = False
     """Print one JSON object on standard output instead of the table."""
-    workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    workers: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """Worker processes; by default one a core, 0 computes in this process."""
-    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml", help_behavior_hint="")] = None
     """TOML file with any of these settings; options on the command line win."""
 
 

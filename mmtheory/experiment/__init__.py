@@ -11,6 +11,7 @@ from ._finding import family_error as family_error
 from ._finding import finite as finite
 from ._provenance import code_version as code_version
 from ._provenance import made_by as made_by
+from ._report import Report as Report
 from ._store import Record as Record
 from ._store import Store as Store
 from ._sweep import Cell as Cell

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmtheory.errors import StoreError
 
+from ._report import Report, anchor
 from ._store import write_whole
 from ._verify import Verification
 
@@ -19,6 +20,10 @@ def write_artefacts(done: Verification) -> None:
     """
     write_whole(done.folder / "findings.json", json.dumps(done.as_json(), indent=1, allow_nan=False).encode())
     to_parquet(done.folder / "findings.json", done.folder / "findings.parquet", "unnest(findings, max_depth := 2)")
+    report = Report.of(done.folder, failures=done.failures)
+    for claim, svg in report.figures.items():
+        write_whole(done.folder / "figures" / f"{anchor(claim)}.svg", svg.encode())
+    write_whole(done.folder / "report.html", report.html().encode())
 
 
 def to_parquet(source: Path, target: Path, rows: str) -> None:

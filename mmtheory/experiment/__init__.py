@@ -9,6 +9,7 @@ from ._finding import by_verdict as by_verdict
 from ._finding import ends as ends
 from ._finding import family_error as family_error
 from ._finding import finite as finite
+from ._finding import interval as interval
 from ._provenance import code_version as code_version
 from ._provenance import made_by as made_by
 from ._report import Report as Report

@@ -203,8 +203,11 @@ def _curve(
         ms=3.5,
         label="analytic",
     )
-    axes.vlines(x, [low for low, _ in observed], [high for _, high in observed], color=OBSERVED, lw=2.2)
-    axes.plot(x, [sum(e) / 2 for e in observed], color=OBSERVED, marker="_", ms=7, ls="none", label="observed")
+    axes.vlines(
+        x, [low for low, _ in observed], [high for _, high in observed], color=OBSERVED, lw=2.2, label="observed"
+    )
+    axes.plot(x, [low for low, _ in observed], color=OBSERVED, marker="_", ms=6, ls="none")
+    axes.plot(x, [high for _, high in observed], color=OBSERVED, marker="_", ms=6, ls="none")
     axes.set_xlabel(label, parse_math=False)
     axes.set_ylim(*window[:2])
     if window[2]:

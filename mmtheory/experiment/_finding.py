@@ -73,3 +73,19 @@ def by_verdict(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 def family_error(findings: Sequence[Mapping[str, Any]]) -> float:
     """A bound on the probability that any verdict of the table, controls included, is wrong (the union bound)."""
     return min(1.0, sum(f["alpha"] * (1 + len(f["controls"])) for f in findings))
+
+
+def interval(ends: Sequence[float | None]) -> str:
+    """``[0.12, 0.13]`` with as many digits as tell the ends apart; one number where they agree; ∞ where an end is open.
+
+    >>> interval([0.25, 0.25]), interval([None, 1.0])
+    ('0.25', '[−∞, 1]')
+    """
+    low, high = ends
+    if low is not None and high is not None:
+        if f"{low:.6g}" == f"{high:.6g}":
+            return f"{low:.6g}".replace("-", "−")
+        digits = 4 if f"{low:.4g}" != f"{high:.4g}" else 6
+        return f"[{low:.{digits}g}, {high:.{digits}g}]".replace("-", "−")
+    left, right = "−∞" if low is None else f"{low:.4g}", "∞" if high is None else f"{high:.4g}"
+    return "–" if low is None and high is None else f"[{left}, {right}]"

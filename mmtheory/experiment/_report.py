@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ._figure import MOST, figure, for_page, numeric_axis
-from ._finding import ORDER, by_verdict, family_error
+from ._finding import ORDER, by_verdict, family_error, interval
 from ._store import Store, read_json
 
 RELATIONS = {"<=": "≤", ">=": "≥", "==": "="}
@@ -124,22 +124,6 @@ def _said(value: Any) -> str:  # noqa: ANN401 (JSON as it comes)
 def number(value: float | None) -> str:
     """Four digits, or a dash."""
     return "–" if value is None else f"{value:.4g}"
-
-
-def interval(ends: Sequence[float | None]) -> str:
-    """``[0.12, 0.13]`` with as many digits as tell the ends apart; one number where they agree; ∞ where an end is open.
-
-    >>> interval([0.25, 0.25]), interval([None, 1.0])
-    ('0.25', '[−∞, 1]')
-    """
-    low, high = ends
-    if low is not None and high is not None:
-        if f"{low:.6g}" == f"{high:.6g}":
-            return f"{low:.6g}".replace("-", "−")
-        digits = 4 if f"{low:.4g}" != f"{high:.4g}" else 6
-        return f"[{low:.{digits}g}, {high:.{digits}g}]".replace("-", "−")
-    left, right = "−∞" if low is None else f"{low:.4g}", "∞" if high is None else f"{high:.4g}"
-    return "–" if low is None and high is None else f"[{left}, {right}]"
 
 
 def tightness(finding: Mapping[str, Any]) -> str:

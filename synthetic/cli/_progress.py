@@ -17,9 +17,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from mmtheory.claims import Claim, Look
-from mmtheory.experiment import Question, Verification, Watcher, by_verdict, family_error
+from mmtheory.experiment import Question, Verification, Watcher, by_verdict, ends, family_error, interval
 
 COLOURS = {"holds": "green", "violated": "red", "vacuous": "magenta", "inconclusive": "yellow", "out of scope": "cyan"}
+PLAIN_WIDTH = 160  # of a table that goes to a file or a pipe
 RELATIONS = {"<=": "≤", ">=": "≥", "==": "="}
 
 
@@ -115,7 +116,7 @@ class _Bars:
 def _state(look: Look, looks: int, claim: Claim[Any]) -> str:
     """Looks spent, n so far, intervals and verdict of the decisive case."""
     worst, colour = look.worst, COLOURS[look.verdict.value]
-    sides = f"{interval(worst.left.as_list())} {RELATIONS[claim.relation.value]} {interval(worst.right.as_list())}"
+    sides = f"{interval(ends(worst.left))} {RELATIONS[claim.relation.value]} {interval(ends(worst.right))}"
     part = "claim" if look.control is None else f"control “{look.control}”"
     return f"look {look.k}/{looks}  n {look.n:,}  {escape(sides)}  [{colour}]{look.verdict.value}[/]  {escape(part)}"
 
@@ -130,21 +131,15 @@ def _outcome(finding: Mapping[str, Any]) -> str:
     )
 
 
-def interval(ends: Sequence[float | None]) -> str:
-    """``[0.12, 0.13]`` with as many digits as tell the ends apart; one number where they agree."""
-    low, high = (-math.inf if ends[0] is None else ends[0]), (math.inf if ends[1] is None else ends[1])
-    if f"{low:.6g}" == f"{high:.6g}":
-        return f"{low:.6g}"
-    return f"[{low:.4g}, {high:.4g}]" if f"{low:.4g}" != f"{high:.4g}" else f"[{low:.6g}, {high:.6g}]"
-
-
 def show(done: Verification) -> None:
     """The table of findings, those that need a look first, and the conclusion."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("claim", "verdict", "left", "", "right", "n", "controls", "world", "s"):
         numeric = column in {"n", "controls", "s"}
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=column not in {"world", "claim"})
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=column != "world", overflow="fold")
     for finding in by_verdict(done.findings):
         refuted = sum(c["verdict"] == "violated" for c in finding["controls"])
         verdict = finding["verdict"] if finding["as_registered"] else f"{finding['verdict']} (!)"

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from mmtheory.errors import ArgumentError, NotExactError
-from mmtheory.experiment import ends, finite
+from mmtheory.experiment import ends, finite, interval
 from mmtheory.info import subsets
 from mmtheory.stats import Interval
 from mmtheory.world import QUANTITIES, World
@@ -141,8 +141,6 @@ def _show(told: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ._progress import interval
-
     console = Console(highlight=False, markup=False)
     console.print(
         f"{told['world']} ({told['task']}): " + ", ".join(f"{k}={_plain(v)}" for k, v in told["dials"].items()),
@@ -155,10 +153,10 @@ def _show(told: Mapping[str, Any]) -> None:
     console.print(table)
     for name in names:
         console.print(f"  {name}: {QUANTITIES.get(name, 'a quantity of this world')}", style="dim", soft_wrap=True)
-    _show_rest(told, console.print, interval)
+    _show_rest(told, console.print)
 
 
-def _show_rest(told: Mapping[str, Any], tell: Callable[[str], None], interval: Callable[[Any], str]) -> None:
+def _show_rest(told: Mapping[str, Any], tell: Callable[[str], None]) -> None:
     """PID, Shapley values and the answers that are no function of a subset."""
     if told["pid"]:
         pid = told["pid"]

@@ -1,0 +1,23 @@
+"""Training methods by name: hooks for the one loop, one method a file, each with its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ._method import Card as Card
+from ._method import Gradients as Gradients
+from ._method import Method as Method
+from ._method import Phase as Phase
+from ._method import Step as Step
+from ._method import Strength as Strength
+from ._method import View as View
+from ._method import cross_entropy as cross_entropy
+from ._method import per_replicate as per_replicate
+from .joint import Joint as Joint
+from .uniform import Uniform as Uniform
+
+METHODS: Mapping[str, type[Method]] = MappingProxyType({
+    "joint": Joint,
+    "uniform": Uniform,
+})  # fmt: skip

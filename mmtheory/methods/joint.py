@@ -1,0 +1,23 @@
+"""Joint training: the reference that every other method is compared with."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+from ._method import Card, Method
+
+
+@final
+class Joint(Method):
+    """One loss on the fused logits, differentiated once."""
+
+    card: ClassVar[Card] = Card(
+        name="joint",
+        source="textbook",
+        summary="One cross-entropy on the fused logits trains every encoder together.",
+        fidelity="paper",
+        neutral="always",
+    )
+
+    def neutral(self) -> Method:
+        return Joint()

@@ -1,0 +1,13 @@
+"""Encoders, fusions and the model that owns them; every parameter has one owner and carries the replicate axes in front."""
+
+from ._dense import Dense as Dense
+from ._dense import dense as dense
+from ._dense import relu_chain as relu_chain
+from ._encoders import Encoder as Encoder
+from ._encoders import MLPEncoder as MLPEncoder
+from ._flat import FlatParameters as FlatParameters
+from ._model import SHARED as SHARED
+from ._model import MultimodalModel as MultimodalModel
+from ._model import Output as Output
+from .fusion import FUSIONS as FUSIONS
+from .fusion import Fusion as Fusion

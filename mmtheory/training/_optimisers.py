@@ -1,0 +1,132 @@
+"""Optimisers on one flat buffer, with a learning rate and a weight decay for each replicate."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from mmtheory.errors import ArgumentError
+from mmtheory.methods import Strength, per_replicate
+
+Name = Literal["sgd", "adam", "adamw"]
+
+
+class Optimiser(ABC):
+    """Moves columns of ``data`` [*batch, P] against a gradient of the same shape.
+
+    State and clock are kept per column range: an owner that was not stepped keeps its momentum and its count untouched.
+
+    :param lr: learning rate, a number or [*batch].
+    :param weight_decay: added to the gradient (``sgd``, ``adam``) or applied to the weights (``adamw``); 0 for none.
+    """
+
+    def __init__(self, data: Tensor, *, lr: Strength, weight_decay: Strength = 0.0) -> None:
+        check_rate("lr", lr)
+        check_rate("weight_decay", weight_decay)
+        self.data = data
+        self.lr, self.weight_decay = per_replicate(lr, data), per_replicate(weight_decay, data)
+        self.decays = isinstance(weight_decay, Tensor) or weight_decay > 0
+
+    @abstractmethod
+    def step(self, gradient: Tensor, columns: slice, factor: float) -> None:
+        """Move these columns, the learning rate times ``factor``."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state, as tensors."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what ``state_dict`` gave."""
+
+
+@final
+class SGD(Optimiser):
+    """Stochastic gradient descent with heavy-ball momentum (PyTorch's form: v ← μ v + g, θ ← θ − lr·v)."""
+
+    def __init__(self, data: Tensor, *, lr: Strength, weight_decay: Strength = 0.0, momentum: float = 0.0) -> None:
+        super().__init__(data, lr=lr, weight_decay=weight_decay)
+        check_rate("momentum", momentum)
+        self.momentum = momentum
+        self.velocity = torch.zeros_like(data) if momentum else None
+
+    def step(self, gradient: Tensor, columns: slice, factor: float) -> None:
+        theta, g = self.data[..., columns], gradient[..., columns]
+        if self.decays:
+            g = g + self.weight_decay * theta
+        if self.velocity is not None:
+            v = self.velocity[..., columns]
+            g = v.mul_(self.momentum).add_(g)
+        if isinstance(self.lr, Tensor):
+            theta.addcmul_(g, self.lr, value=-factor)
+        else:
+            theta.add_(g, alpha=-factor * self.lr)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {} if self.velocity is None else {"velocity": self.velocity}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        if self.velocity is not None:
+            self.velocity.copy_(state["velocity"])
+
+
+@final
+class Adam(Optimiser):
+    """Adam, and AdamW with ``decoupled`` weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019)."""
+
+    def __init__(
+        self,
+        data: Tensor,
+        *,
+        lr: Strength,
+        weight_decay: Strength = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        decoupled: bool = False,
+    ) -> None:
+        super().__init__(data, lr=lr, weight_decay=weight_decay)
+        self.betas, self.eps, self.decoupled = betas, eps, decoupled
+        self.mean, self.square = torch.zeros_like(data), torch.zeros_like(data)
+        self.count = data.new_zeros(data.shape[-1])
+
+    def step(self, gradient: Tensor, columns: slice, factor: float) -> None:
+        theta, g = self.data[..., columns], gradient[..., columns]
+        if self.decays and self.decoupled:
+            theta.sub_(factor * self.lr * self.weight_decay * theta)
+        elif self.decays:
+            g = g + self.weight_decay * theta
+        count = self.count[columns].add_(1)
+        mean = self.mean[..., columns].lerp_(g, 1 - self.betas[0])
+        square = self.square[..., columns].mul_(self.betas[1]).addcmul_(g, g, value=1 - self.betas[1])
+        scale = (square / (1 - self.betas[1] ** count)).sqrt_().add_(self.eps).mul_(1 - self.betas[0] ** count)
+        theta.sub_(mean / scale * (factor * self.lr))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "square": self.square, "count": self.count}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.mean.copy_(state["mean"])
+        self.square.copy_(state["square"])
+        self.count.copy_(state["count"])
+
+
+def optimiser(name: str, data: Tensor, *, lr: Strength, weight_decay: Strength, momentum: float) -> Optimiser:
+    """The optimiser of that name.
+
+    :raises ArgumentError: an unknown name.
+    """
+    if name == "sgd":
+        return SGD(data, lr=lr, weight_decay=weight_decay, momentum=momentum)
+    if name in {"adam", "adamw"}:
+        return Adam(data, lr=lr, weight_decay=weight_decay, decoupled=name == "adamw")
+    raise ArgumentError(f"optimiser: expected sgd, adam or adamw, found {name!r}")
+
+
+def check_rate(name: str, value: Strength) -> None:
+    """:raises ArgumentError: a negative or non-finite number (tensors are the caller's to check: that would wait for the device)."""
+    if not isinstance(value, Tensor) and not 0 <= value < float("inf"):
+        raise ArgumentError(f"optimiser: expected {name} >= 0 and finite, found {value}")

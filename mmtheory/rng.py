@@ -90,12 +90,8 @@ class Draws:
                 f"draws: the name {name!r} was drawn already; a second use would repeat the same numbers"
             )
         self._used.add(name)
-        rows = [draw(stream.child(name).numpy(), shape) for stream in self.streams]
-        stacked = (
-            rows[0].reshape(*self.batch_shape, *shape)
-            if len(rows) == 1
-            else np.stack(rows).reshape(*self.batch_shape, *shape)
-        )
+        rows = [np.asarray(draw(stream.child(name).numpy(), shape)) for stream in self.streams]
+        stacked = np.stack(rows).reshape((*self.batch_shape, *shape)) if len(rows) > 1 or self.batch_shape else rows[0]
         return torch.from_numpy(stacked).to(self.device)
 
     def normal(self, name: str | int, *shape: int) -> Tensor:

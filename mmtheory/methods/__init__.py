@@ -15,9 +15,15 @@ from ._method import View as View
 from ._method import cross_entropy as cross_entropy
 from ._method import per_replicate as per_replicate
 from .joint import Joint as Joint
+from .ogm import OGM as OGM
+from .ogm import OGMGE as OGMGE
+from .opm import OPM as OPM
 from .uniform import Uniform as Uniform
 
 METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "joint": Joint,
     "uniform": Uniform,
+    "ogm": OGM,
+    "ogm-ge": OGMGE,
+    "opm": OPM,
 })  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -16,12 +17,13 @@ class Fusion(nn.Module, ABC):
     """Features by modality to logits.
 
     Every parameter belongs to one modality or is shared (``owner_of``); a fusion whose logits are a sum of one term a modality says so
-    through ``parts``, which is what methods ask for instead of the fusion's name.
+    (``additive``) and gives them by ``parts``, which is what methods ask for instead of the fusion's name.
 
     Shape: features [*batch, n, d_m] to logits [*batch, n, classes].
     """
 
     classes: int
+    additive: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, features: Features) -> Tensor:

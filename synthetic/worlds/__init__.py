@@ -7,8 +7,18 @@ from types import MappingProxyType
 
 from mmtheory.world import World
 
+from ._gaussian_learners import Blending as Blending
+from ._gaussian_learners import GaussianLaw as GaussianLaw
+from .gaussian_discriminant import GaussianDiscriminant as GaussianDiscriminant
+from .gaussian_probit import GaussianProbit as GaussianProbit
+from .gaussian_probit import LatentProbit as LatentProbit
 from .gaussian_regression import GaussianRegression as GaussianRegression
+from .latent_regression import LatentRegression as LatentRegression
 
 WORLDS: Mapping[str, type[World]] = MappingProxyType({
     "gaussian-regression": GaussianRegression,
+    "latent-regression": LatentRegression,
+    "gaussian-probit": GaussianProbit,
+    "latent-probit": LatentProbit,
+    "gaussian-discriminant": GaussianDiscriminant,
 })  # fmt: skip

@@ -6,6 +6,16 @@ from ._decomposition import design_correlated as design_correlated
 from ._decomposition import gaussian_decomposition as gaussian_decomposition
 from ._decomposition import lda_decomposition as lda_decomposition
 from ._decomposition import mmi_decomposition as mmi_decomposition
+from ._discrete import bayes_error as bayes_error
+from ._discrete import conditional_entropy as conditional_entropy
+from ._discrete import conditional_information as conditional_information
+from ._discrete import entropy as entropy
+from ._discrete import information as information
+from ._discrete import posterior as posterior
+from ._divergence import jensen_shannon as jensen_shannon
+from ._divergence import kullback_leibler as kullback_leibler
+from ._divergence import squared_hellinger as squared_hellinger
+from ._divergence import total_variation as total_variation
 from ._gaussian import correlated_strength as correlated_strength
 from ._gaussian import gaussian_conditional as gaussian_conditional
 from ._gaussian import gaussian_conditional_information as gaussian_conditional_information
@@ -16,5 +26,6 @@ from ._lda import lda_equivocation as lda_equivocation
 from ._lda import lda_error as lda_error
 from ._lda import lda_information as lda_information
 from ._lda import lda_separation as lda_separation
+from ._pid import pid as pid
 from ._shapley import shapley as shapley
 from ._shapley import subsets as subsets

@@ -27,5 +27,7 @@ from ._lda import lda_error as lda_error
 from ._lda import lda_information as lda_information
 from ._lda import lda_separation as lda_separation
 from ._pid import pid as pid
+from ._quadratic import ChiDifference as ChiDifference
+from ._quadratic import normal_softplus as normal_softplus
 from ._shapley import shapley as shapley
 from ._shapley import subsets as subsets

@@ -14,6 +14,7 @@ from .gaussian_probit import GaussianProbit as GaussianProbit
 from .gaussian_probit import LatentProbit as LatentProbit
 from .gaussian_regression import GaussianRegression as GaussianRegression
 from .latent_regression import LatentRegression as LatentRegression
+from .selection_gaussian import SelectionGaussian as SelectionGaussian
 
 WORLDS: Mapping[str, type[World]] = MappingProxyType({
     "gaussian-regression": GaussianRegression,
@@ -21,4 +22,5 @@ WORLDS: Mapping[str, type[World]] = MappingProxyType({
     "gaussian-probit": GaussianProbit,
     "latent-probit": LatentProbit,
     "gaussian-discriminant": GaussianDiscriminant,
+    "selection-gaussian": SelectionGaussian,
 })  # fmt: skip

@@ -201,6 +201,7 @@ def _curve(
         lw=1.2,
         marker="D" if style == "D" else None,
         ms=3.5,
+        zorder=3,
         label="analytic",
     )
     axes.vlines(

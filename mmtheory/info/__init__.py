@@ -1,5 +1,8 @@
 """Exact functionals of known laws: information, decompositions, Shapley values; nothing here ever samples."""
 
+from ._coupling import greatest_entropy as greatest_entropy
+from ._coupling import least_coupling_entropy as least_coupling_entropy
+from ._coupling import meet_entropy as meet_entropy
 from ._decomposition import Decomposition as Decomposition
 from ._decomposition import bsc_decomposition as bsc_decomposition
 from ._decomposition import design_correlated as design_correlated
@@ -16,6 +19,13 @@ from ._divergence import jensen_shannon as jensen_shannon
 from ._divergence import kullback_leibler as kullback_leibler
 from ._divergence import squared_hellinger as squared_hellinger
 from ._divergence import total_variation as total_variation
+from ._error_bounds import AccuracyBounds as AccuracyBounds
+from ._error_bounds import accuracy_bounds as accuracy_bounds
+from ._error_bounds import binary_entropy as binary_entropy
+from ._error_bounds import fano_entropy as fano_entropy
+from ._error_bounds import fano_error as fano_error
+from ._error_bounds import feder_merhav_error as feder_merhav_error
+from ._error_bounds import hellman_raviv_error as hellman_raviv_error
 from ._gaussian import correlated_strength as correlated_strength
 from ._gaussian import gaussian_conditional as gaussian_conditional
 from ._gaussian import gaussian_conditional_information as gaussian_conditional_information
@@ -31,3 +41,5 @@ from ._quadratic import ChiDifference as ChiDifference
 from ._quadratic import normal_softplus as normal_softplus
 from ._shapley import shapley as shapley
 from ._shapley import subsets as subsets
+from ._synergy_bounds import SynergyBounds as SynergyBounds
+from ._synergy_bounds import synergy_bounds as synergy_bounds

@@ -61,17 +61,25 @@ def pid(joint: Tensor, *, route: Route | None = None) -> Decomposition:
     least = torch.maximum(first, second)
     low = torch.minimum(torch.maximum(label + lower, least), both)
     high = torch.minimum(torch.maximum(label + upper, low), torch.maximum(torch.minimum(both, first + second), low))
-    atoms = first + second - low, low - second, low - first, both - low, high - low + rounding
-    return Decomposition(*(v.reshape(lead) for v in atoms), coupling.reshape(table.shape))
+    return Decomposition(
+        (first + second - low).reshape(lead),
+        (low - second).reshape(lead),
+        (low - first).reshape(lead),
+        (both - low).reshape(lead),
+        (high - low + rounding).reshape(lead),
+        coupling.reshape(table.shape),
+    )
 
 
 def _bounds(tables: Tensor, route: Route) -> tuple[Tensor, Tensor, Tensor]:
     """Certified bounds of the least Σ q ln q(y|x1,x2), and the coupling of the upper one."""
     marginals = Marginals.of(tables)
     if route == "cone":
-        return certify(marginals, *solve_cone(marginals, tolerance=_CONE_TOLERANCE))
-    lower, upper, coupling = certify(marginals, *minimise(marginals))
-    late = (~(upper - lower <= _ENOUGH)).nonzero()[:, 0]
+        found, enough = solve_cone(marginals, tolerance=_CONE_TOLERANCE, careful=False), 5 * _CONE_TOLERANCE
+    else:
+        found, enough = minimise(marginals), _ENOUGH
+    lower, upper, coupling = certify(marginals, *found)
+    late = (~(upper - lower <= enough)).nonzero()[:, 0]
     if len(late):
         again = marginals.rows(late)
         low, high, q = certify(again, *solve_cone(again, tolerance=_RESCUE_TOLERANCE))

@@ -27,6 +27,8 @@ class Interval:
     alpha: float = 0.0
 
     def __post_init__(self) -> None:
+        for end in ("low", "high", "alpha"):
+            object.__setattr__(self, end, float(getattr(self, end)))
         if not self.low <= self.high:
             raise ArgumentError(f"interval: expected low <= high, found [{self.low}, {self.high}]")
         if not 0.0 <= self.alpha < 1.0:

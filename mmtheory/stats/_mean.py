@@ -34,6 +34,7 @@ def student(values: Tensor, *, alpha: float) -> Interval:
 
     Shape: values [n], n >= 2.
 
+    >>> import torch
     >>> student(torch.tensor([1.0, 3.0]), alpha=0.5).middle
     2.0
     """

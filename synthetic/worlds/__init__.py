@@ -9,12 +9,17 @@ from mmtheory.world import World
 
 from ._gaussian_learners import Blending as Blending
 from ._gaussian_learners import GaussianLaw as GaussianLaw
+from .connection_linear import ConnectionLinear as ConnectionLinear
+from .connection_sine import ConnectionSine as ConnectionSine
+from .gated import Gated as Gated
 from .gaussian_discriminant import GaussianDiscriminant as GaussianDiscriminant
 from .gaussian_probit import GaussianProbit as GaussianProbit
 from .gaussian_probit import LatentProbit as LatentProbit
 from .gaussian_regression import GaussianRegression as GaussianRegression
 from .latent_regression import LatentRegression as LatentRegression
 from .selection_gaussian import SelectionGaussian as SelectionGaussian
+from .selection_table import SelectionTable as SelectionTable
+from .table import Table as Table
 
 WORLDS: Mapping[str, type[World]] = MappingProxyType({
     "gaussian-regression": GaussianRegression,
@@ -23,4 +28,9 @@ WORLDS: Mapping[str, type[World]] = MappingProxyType({
     "latent-probit": LatentProbit,
     "gaussian-discriminant": GaussianDiscriminant,
     "selection-gaussian": SelectionGaussian,
+    "selection-table": SelectionTable,
+    "connection-linear": ConnectionLinear,
+    "connection-sine": ConnectionSine,
+    "gated": Gated,
+    "table": Table,
 })  # fmt: skip

@@ -10,6 +10,7 @@ from ._decomposition import gaussian_decomposition as gaussian_decomposition
 from ._decomposition import lda_decomposition as lda_decomposition
 from ._decomposition import mmi_decomposition as mmi_decomposition
 from ._discrete import bayes_error as bayes_error
+from ._discrete import checked_table as checked_table
 from ._discrete import conditional_entropy as conditional_entropy
 from ._discrete import conditional_information as conditional_information
 from ._discrete import entropy as entropy

@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except MmtheoryError as error:
         return _complain(str(error))
+    except PermissionError as error:
+        return _complain(f"expected permission to use {error.filename}, found: {error.strerror}")
     except KeyboardInterrupt:
         _complain("interrupted; everything stored so far is kept")
         return 130

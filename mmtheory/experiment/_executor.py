@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -130,7 +131,7 @@ class _Worker:
         context.set_forkserver_preload(list(preload))
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=_serve, args=(theirs, work), daemon=True)
-        with _environment(dict.fromkeys(THREADS, "1")):
+        with _environment(dict.fromkeys(THREADS, "1")), _deaf_to_ctrl_c():
             self.process.start()
         theirs.close()
         self.cell: Cell | None = None
@@ -205,6 +206,17 @@ def _one_thread() -> Generator[None, None, None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Generator[None, None, None]:
+    """Processes started here inherit a blocked SIGINT: a Ctrl-C while they still import would print their tracebacks."""
+    resource_tracker.ensure_running()  # started later, it would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

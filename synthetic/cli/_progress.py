@@ -111,6 +111,8 @@ class _Bars:
         self.bars.console.print(f"[{colour}]━━━━━━[/] {escape(f'{claim:<8} {told}')}")
         if self.whole is not None:
             self.bars.update(self.whole, advance=1, state=f"{time.monotonic() - self.began:.0f} s")
+            if self.bars.finished:
+                self.bars.update(self.whole, state="writing the report")
 
 
 def _state(look: Look, looks: int, claim: Claim[Any]) -> str:
@@ -131,6 +133,11 @@ def _outcome(finding: Mapping[str, Any]) -> str:
     )
 
 
+def _brief(world: str, most: int = 56) -> str:
+    """A world's label that fits a column; the report has all of it."""
+    return world if len(world) <= most else f"{world[: most - 2]}…)"
+
+
 def show(done: Verification) -> None:
     """The table of findings, those that need a look first, and the conclusion."""
     console = Console(highlight=False)
@@ -146,7 +153,7 @@ def show(done: Verification) -> None:
         table.add_row(
             escape(finding["claim"]), f"[{COLOURS[finding['verdict']]}]{verdict}[/]", escape(interval(finding["left"])),
             RELATIONS[finding["relation"]], escape(interval(finding["right"])), f"{finding['n']:,}",
-            f"{refuted}/{len(finding['controls'])}", escape(finding["world"]), f"{finding['seconds']:.1f}",
+            f"{refuted}/{len(finding['controls'])}", escape(_brief(finding["world"])), f"{finding['seconds']:.1f}",
         )  # fmt: skip
     console.print(table)
     for claim, reason in done.failures.items():

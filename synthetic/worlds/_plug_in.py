@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -46,8 +47,15 @@ def plug_in_error(separation: float, dim: int, n: int) -> float:
 
 def legendre(low: float, high: float, count: int = _NODES) -> tuple[Tensor, Tensor]:
     """Gauss–Legendre nodes and weights on an interval."""
+    nodes, weights = _reference(count)
+    half = (high - low) / 2
+    return low + half * (nodes + 1), weights * half
+
+
+@cache
+def _reference(count: int) -> tuple[Tensor, Tensor]:
+    """The rule on [−1, 1], by Golub and Welsch."""
     k = torch.arange(1, count, dtype=torch.float64)
     beside = k / (4 * k * k - 1).sqrt()
     nodes, vectors = torch.linalg.eigh(torch.diag(beside, 1) + torch.diag(beside, -1))
-    half = (high - low) / 2
-    return low + half * (nodes + 1), 2 * vectors[0] ** 2 * half
+    return nodes, 2 * vectors[0] ** 2

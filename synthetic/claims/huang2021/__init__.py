@@ -6,6 +6,10 @@ from typing import Any
 
 from mmtheory.claims import Claim
 
+from .lda_crossover import LDA_CROSSOVER
+from .ols_crossover import OLS_CROSSOVER
 from .ols_risk import OLS_RISK
+from .population_gap_sign import POPULATION_GAP_SIGN
+from .schur_quality import SCHUR_QUALITY
 
-CLAIMS: tuple[Claim[Any], ...] = (OLS_RISK,)
+CLAIMS: tuple[Claim[Any], ...] = (SCHUR_QUALITY, POPULATION_GAP_SIGN, OLS_RISK, OLS_CROSSOVER, LDA_CROSSOVER)

@@ -1,0 +1,61 @@
+"""Least-squares fits and their exact errors, as the empirical sides of several papers need them; nothing here asks a world for answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from mmtheory.batch import Batch
+from mmtheory.claims import Trial
+from mmtheory.stats import Interval
+from mmtheory.world import World
+from synthetic.worlds import GaussianLaw
+
+AT_ONCE = 16_000_000
+
+
+def data_sets(world: World, size: int, width: int, trial: Trial) -> Iterator[Batch]:
+    """``trial.n`` independent data sets of ``size`` samples, stacked on the leading axis, in pieces that fit in memory.
+
+    The rows of one long sample are independent, so cutting it into data sets costs one generator instead of one a data set.
+
+    :param width: numbers a sample holds, from which the pieces' length follows.
+    """
+    piece = max(1, AT_ONCE // (size * (width + 4)))
+    for k, start in enumerate(range(0, trial.n, piece)):
+        count = min(piece, trial.n - start)
+        long = world.sample(count * size, stream=trial.stream.child("size", size, k), device=trial.device)
+        yield Batch({m: x.reshape(count, size, -1) for m, x in long.x.items()}, long.y.reshape(count, size))
+
+
+def fit(batch: Batch, given: Iterable[str]) -> Tensor:
+    """Least-squares weights of each replicate, no intercept: [*batch_shape, d_S]."""
+    x = batch.only(given).stacked()
+    factor = torch.linalg.cholesky(x.mT @ x)
+    return torch.cholesky_solve(x.mT @ batch.y[..., None], factor)[..., 0]
+
+
+def population_error(law: GaussianLaw, weights: Tensor, given: Iterable[str]) -> Tensor:
+    """E(y − ŵᵀx_S)² by expanding the square with the law's moments: no conditioning, hence no exact answer, is used."""
+    cov, cross = law.block(given)
+    return law.variance - 2 * weights @ cross + ((weights @ cov) * weights).sum(-1)
+
+
+def training_error(batch: Batch, weights: Tensor, given: Iterable[str]) -> Tensor:
+    """Mean squared error of each replicate's fit on its own sample."""
+    x = batch.only(given).stacked()
+    return ((batch.y - (x @ weights[..., None])[..., 0]) ** 2).mean(-1)
+
+
+def crossing(differences: Mapping[int, Interval]) -> Interval:
+    """The bracket in which a difference that is negative for small n and positive for large n changes sign.
+
+    From the last n at which it is certainly negative to the first beyond it at which it is certainly positive; open where neither
+    happened. The alphas of all differences add.
+    """
+    alpha = sum(d.alpha for d in differences.values())
+    below = max((n for n, d in differences.items() if d.high < 0), default=float("-inf"))
+    above = min((n for n, d in differences.items() if d.low > 0 and n > below), default=float("inf"))
+    return Interval(below, above, alpha)

@@ -1,5 +1,6 @@
 """Sweeps cut into cells, a store that keeps them, executors that fill it, and reports that read it."""
 
+from ._artefacts import compact as compact
 from ._artefacts import write_artefacts as write_artefacts
 from ._executor import Executor as Executor
 from ._executor import Outcome as Outcome

@@ -9,8 +9,17 @@ from pathlib import Path
 from mmtheory.errors import StoreError
 
 from ._report import Report, anchor
-from ._store import write_whole
+from ._store import Store, write_whole
 from ._verify import Verification
+
+# Stated, not guessed from the content: the tables of any two runs can be stacked.
+SIDES = '"left" DOUBLE[], "right" DOUBLE[]'
+COLUMNS = (
+    "claim VARCHAR, source VARCHAR, tag VARCHAR, verdict VARCHAR, relation VARCHAR, n BIGINT, alpha DOUBLE, world VARCHAR, seconds DOUBLE,"
+    " statement VARCHAR, registered VARCHAR, as_registered BOOLEAN, margin DOUBLE, unit VARCHAR, dials JSON, stream VARCHAR,"
+    ' broken_assumptions VARCHAR[], "case" VARCHAR, controls STRUCT(name VARCHAR, verdict VARCHAR)[],'
+    f" {SIDES}, cases STRUCT(name VARCHAR, {SIDES}, verdict VARCHAR)[]"
+)
 
 
 def write_artefacts(done: Verification) -> None:
@@ -18,29 +27,48 @@ def write_artefacts(done: Verification) -> None:
 
     :raises StoreError: the folder cannot be written.
     """
-    write_whole(done.folder / "findings.json", json.dumps(done.as_json(), indent=1, allow_nan=False).encode())
-    to_parquet(done.folder / "findings.json", done.folder / "findings.parquet", "unnest(findings, max_depth := 2)")
+    whole = done.folder / "findings.json"
+    write_whole(whole, json.dumps(done.as_json(), indent=1, allow_nan=False).encode())
+    rows = f"read_json({_quoted(whole)}, columns = {{findings: '{f'STRUCT({COLUMNS})[]'}'}}, maximum_object_size = 1000000000)"
+    _to_parquet(f"select unnest(findings, max_depth := 2) from {rows}", done.folder / "findings.parquet")
     report = Report.of(done.folder, failures=done.failures)
     for claim, svg in report.figures.items():
         write_whole(done.folder / "figures" / f"{anchor(claim)}.svg", svg.encode())
     write_whole(done.folder / "report.html", report.html().encode())
 
 
-def to_parquet(source: Path, target: Path, rows: str) -> None:
-    """Compact a JSON file to Parquet with DuckDB.
+def compact(store: Store, target: Path) -> int:
+    """Every record of a store as one Parquet file, a row a cell; returns how many, after each was read and checked.
 
-    :param rows: what to select from the file, as SQL.
+    The cells stay the truth: the table can be made again from them at any time, and a table needs no store.
+
+    :raises StoreError: an empty store, a damaged record, a target that cannot be written.
     """
+    count = sum(1 for _ in store.records())
+    if not count:
+        raise StoreError(f"{store.folder}: expected a store with at least one record, found none")
+    columns = (
+        "{id: 'VARCHAR', experiment: 'VARCHAR', version: 'VARCHAR', factors: 'JSON', measured: 'JSON', made_by: 'JSON'}"
+    )
+    rows = (
+        f"read_json({_quoted(store.folder / 'cells/*/*.json')}, columns = {columns}, maximum_object_size = 1000000000)"
+    )
+    _to_parquet(f"select * from {rows} order by id", target)
+    return count
+
+
+def _to_parquet(query: str, target: Path) -> None:
+    """What a query gives, written beside the target and renamed over it."""
     import duckdb
 
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with duckdb.connect() as base:
-            base.execute(
-                f"copy (select {rows} from read_json({_quoted(source)}, maximum_object_size := 1000000000)) to {_quoted(part)} (format parquet)"
-            )
+            base.execute(f"copy ({query}) to {_quoted(part)} (format parquet)")
         os.replace(part, target)
     except (duckdb.Error, OSError) as error:
+        part.unlink(missing_ok=True)
         raise StoreError(f"{target}: expected a place that can be written, found: {error}") from error
 
 

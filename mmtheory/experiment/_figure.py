@@ -126,7 +126,8 @@ def _window(points: Sequence[Point], margin: float) -> tuple[float, float, bool]
     """Ends of the value axis, and whether it should be logarithmic."""
     ends = [e for p in points for e in (*p.left, *p.right) if math.isfinite(e)] or [0.0, 1.0]
     low, high = min(ends), max(ends)
-    if low > 0 and high / low > 60:
+    nothing = max(margin, 1e-12 * high)  # what is this small is a zero with rounding, which no logarithm should show
+    if low > nothing and high / low > 60:
         return max(low / 1.5, high * 1e-24), high * 1.5, True  # beyond that, ticks overflow
     pad = max(0.06 * (high - low), min(1.5 * margin, high - low), 1e-3 * max(abs(low), abs(high)), 1e-12)
     return low - pad, high + pad, False

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmtheory.errors import ArgumentError, StoreError
-from mmtheory.experiment import Cell, Serial, Store, Sweep
+from mmtheory.experiment import Cell, Serial, Store, Sweep, compact
 
 SWEEP = Sweep("e", {"n": (1, 2, 3), "kind": ("x", "y")}, "1")
 MADE = {"version": "1"}
@@ -104,6 +104,18 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="expected a place that can be written"):
         Store(tmp_path / "file").put(next(iter(SWEEP)), {}, MADE)
+
+
+def test_compaction_gives_a_row_a_cell(store: Store, tmp_path: Path) -> None:
+    import duckdb
+
+    with pytest.raises(StoreError, match="at least one record"):
+        compact(store, tmp_path / "t.parquet")
+    for cell in SWEEP:
+        store.put(cell, {"value": cell.factors["n"] / 2, "mixed": [1, "two", None]}, MADE)
+    assert compact(store, tmp_path / "it's/t.parquet") == 6
+    found = duckdb.sql(f"select id, cast(measured->'value' as double) from '{tmp_path}/it''s/t.parquet'").fetchall()
+    assert dict(found) == {cell.id: cell.factors["n"] / 2 for cell in SWEEP}
 
 
 WRITER = """

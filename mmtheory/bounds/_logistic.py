@@ -42,7 +42,7 @@ def logistic_regression(x: Tensor, y: Tensor, *, ridge: float = 0.0, iterations:
     Shape: x [*batch_shape, n, d], y [*batch_shape, n] of 0 and 1 -> see :class:`LogisticFit`.
 
     :param ridge: weight of the squared norm; 0 is maximum likelihood.
-    :param iterations: at most so many steps; it stops when every replicate is certified to 1e−12.
+    :param iterations: at most so many steps; it stops when every replicate is certified to 1e−16.
     :raises ArgumentError: shapes that disagree, labels other than 0 and 1, or a negative ridge.
 
     Source: Bach 2010, self-concordance of the logistic loss (known); the constant of the certificate derived here.
@@ -61,7 +61,7 @@ def logistic_regression(x: Tensor, y: Tensor, *, ridge: float = 0.0, iterations:
     w = torch.zeros((*x.shape[:-2], x.shape[-1]), dtype=torch.float64, device=x.device)
     loss, decrement, step, gap = _state(rows, w, ridge)
     for _ in range(iterations):
-        if bool((gap < 1e-12).all()):
+        if bool((gap < 1e-16).all()):
             break
         size = torch.ones_like(loss)
         for _ in range(20):

@@ -6,4 +6,17 @@ from typing import Any
 
 from mmtheory.claims import Claim
 
-CLAIMS: tuple[Claim[Any], ...] = ()
+from .expert_gaps import INTER_GAP, INTRA_GAP
+from .experts_from_data import CENTRED_EXPERTS, COLLIDER_BIAS
+from .log_odds import CALIBRATION, LOG_ODDS
+from .product_of_experts import PRODUCT_OF_EXPERTS
+
+CLAIMS: tuple[Claim[Any], ...] = (
+    PRODUCT_OF_EXPERTS,
+    LOG_ODDS,
+    CALIBRATION,
+    INTRA_GAP,
+    INTER_GAP,
+    COLLIDER_BIAS,
+    CENTRED_EXPERTS,
+)

@@ -6,4 +6,7 @@ from typing import Any
 
 from mmtheory.claims import Claim
 
-CLAIMS: tuple[Claim[Any], ...] = ()
+from .subset_monotone import SUBSET_MONOTONE
+from .u_shape import U_SHAPE
+
+CLAIMS: tuple[Claim[Any], ...] = (SUBSET_MONOTONE, U_SHAPE)

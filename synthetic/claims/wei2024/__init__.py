@@ -6,4 +6,6 @@ from typing import Any
 
 from mmtheory.claims import Claim
 
-CLAIMS: tuple[Claim[Any], ...] = ()
+from .lda_shapley import LDA_SHAPLEY
+
+CLAIMS: tuple[Claim[Any], ...] = (LDA_SHAPLEY,)

@@ -160,8 +160,8 @@ def design_correlated(
 
     .. math:: \rho = \frac{\sqrt{s_1 s_2} \pm \sqrt{(s_{12}-s_1)(s_{12}-s_2)}}{s_{12}}
 
-    The strength is snr for ``gaussian`` and D² for ``lda``. Two correlations do it whenever S > 0, one on either side of
-    :math:`\sqrt{\min/\max}`. A closed form: the equation for ρ is quadratic and its discriminant factors.
+    The strength is snr for ``gaussian`` and D² for ``lda``. Two correlations do it when S > 0 and U > 0, one on either side of
+    :math:`\sqrt{\min/\max}`; one when U = 0. A closed form: the equation for ρ is quadratic and its discriminant factors.
 
     Unit: nat.
 
@@ -169,7 +169,7 @@ def design_correlated(
     :param unique: U of the stronger modality; 0 makes both equally strong.
     :param synergy: S; 0 puts ρ at the ratio of the separations.
     :param side: the larger (``+``) or the smaller (``-``) correlation of the two.
-    :raises InfeasibleError: a negative target, or for two classes a sum not below ln 2.
+    :raises InfeasibleError: a negative target, for two classes a sum not below ln 2, or side ``+`` with U = 0.
 
     Source: derived here.
 
@@ -188,7 +188,12 @@ def design_correlated(
     if both == 0:
         return 0.0, 0.0, 0.0
     root = math.sqrt(max(both - weak, 0.0) * max(both - strong, 0.0)) * (1 if side == "+" else -1)
-    return weak, strong, (math.sqrt(weak * strong) + root) / both
+    rho = (math.sqrt(weak * strong) + root) / both
+    if not abs(rho) < 1:
+        raise InfeasibleError(
+            f"design_correlated: expected |rho| < 1, found {rho}: equally strong modalities have synergy on side '-' alone"
+        )
+    return weak, strong, rho
 
 
 def _snr(information: float) -> float:

@@ -6,4 +6,12 @@ from typing import Any
 
 from mmtheory.claims import Claim
 
-CLAIMS: tuple[Claim[Any], ...] = ()
+from .accuracy import ACCURACY
+from .blackwell import BLACKWELL
+from .estimate import ESTIMATE
+from .gates import GATES
+from .optimum import OPTIMUM
+from .plug_in_bias import PLUG_IN_BIAS
+from .sandwich import SANDWICH
+
+CLAIMS: tuple[Claim[Any], ...] = (GATES, OPTIMUM, BLACKWELL, PLUG_IN_BIAS, ESTIMATE, SANDWICH, ACCURACY)

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmtheory.errors import ArgumentError
 from mmtheory.rng import Stream
-from mmtheory.stats import Interval, Verdict, decide, joint
+from mmtheory.stats import Interval, Verdict, decide, joint, look_alpha
 from mmtheory.world import World
 
 from ._claim import Budget, Claim, Trial
@@ -143,7 +143,7 @@ def _looks(
     right = claim.analytic(world)
     n, k = budget.first, 1
     while True:
-        left = claim.empirical(world, Trial(n, budget.alpha / 2**k, stream, device))
+        left = claim.empirical(world, Trial(n, look_alpha(budget.alpha, k), stream, device))
         if set(left) != set(right):
             raise ArgumentError(
                 f"{claim.id}: expected both sides to have the same cases, found {sorted(set(left) ^ set(right))} on one only"

@@ -7,6 +7,7 @@ from typing import Any
 from mmtheory.claims import Claim
 
 from .accuracy import ACCURACY
+from .additive_suite import ADDITIVE_SUITE
 from .blackwell import BLACKWELL
 from .estimate import ESTIMATE
 from .gates import GATES
@@ -14,4 +15,4 @@ from .optimum import OPTIMUM
 from .plug_in_bias import PLUG_IN_BIAS
 from .sandwich import SANDWICH
 
-CLAIMS: tuple[Claim[Any], ...] = (GATES, OPTIMUM, BLACKWELL, PLUG_IN_BIAS, ESTIMATE, SANDWICH, ACCURACY)
+CLAIMS: tuple[Claim[Any], ...] = (GATES, OPTIMUM, BLACKWELL, PLUG_IN_BIAS, ESTIMATE, SANDWICH, ACCURACY, ADDITIVE_SUITE)

@@ -12,6 +12,7 @@ from ._gaussian_learners import GaussianLaw as GaussianLaw
 from .connection_linear import ConnectionLinear as ConnectionLinear
 from .connection_sine import ConnectionSine as ConnectionSine
 from .gated import Gated as Gated
+from .deep_linear import DeepLinear as DeepLinear
 from .gaussian_discriminant import GaussianDiscriminant as GaussianDiscriminant
 from .gaussian_probit import GaussianProbit as GaussianProbit
 from .gaussian_probit import LatentProbit as LatentProbit
@@ -33,4 +34,5 @@ WORLDS: Mapping[str, type[World]] = MappingProxyType({
     "connection-sine": ConnectionSine,
     "gated": Gated,
     "table": Table,
+    "deep-linear": DeepLinear,
 })  # fmt: skip

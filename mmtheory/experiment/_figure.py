@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ._curves import Curve, curves
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST = 24  # cases that one figure can show and a reader can read
-NUMBER = re.compile(r"^(.*?)([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)(\D*)$")
+ACROSS = 3  # panels beside each other
 # Okabe and Ito's palette, distinguishable with any colour vision; a page may map these onto its own light and dark pairs.
 INK, PAPER, GRID, OBSERVED, ANALYTIC = "#1f1f1e", "#fefefe", "#c9c9c8", "#0072b2", "#d55e00"
 PAGE = {INK: "var(--ink)", PAPER: "none", GRID: "var(--grid)", OBSERVED: "var(--observed)", ANALYTIC: "var(--analytic)"}
@@ -31,7 +33,7 @@ class Point:
 
 
 def figure(finding: Mapping[str, Any]) -> str | None:
-    """The SVG of a finding's cases (a curve where their names hold one number, rows otherwise); None out of scope.
+    """The SVG of a finding's cases (curves where their names differ in a number, rows otherwise); None out of scope.
 
     Equal findings give equal bytes: no date, and identifiers salted with the claim's name.
     """
@@ -41,22 +43,29 @@ def figure(finding: Mapping[str, Any]) -> str | None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    axis = numeric_axis([p.name for p in points])
-    rows = points if axis else _chosen(points, finding["relation"])
+    lines = curves([p.name for p in points])
+    rows = [] if lines else _chosen(points, finding["relation"])
     settings: dict[Any, Any] = {
         "svg.fonttype": "none", "svg.hashsalt": finding["claim"], "font.family": "sans-serif", "font.size": 9, "text.color": INK,
         "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.linewidth": 0.6,
     }  # fmt: skip
     with mpl.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="Glyph"
-        )  # a letter missing from the measuring font is still in the SVG
-        page = Figure(figsize=(7.2, 3.0 if axis else 0.95 + 0.27 * len(rows)), facecolor=PAPER, layout="constrained")
-        axes = page.add_subplot(facecolor="none")
-        axes.spines[["top", "right"]].set_visible(False)
-        if axis:
-            _curve(axes, rows, axis, finding)
-        else:
+        # A letter that the measuring font lacks is still in the SVG.
+        warnings.filterwarnings("ignore", message="Glyph")
+        high, wide = -(-len(lines) // ACROSS), min(len(lines), ACROSS)
+        page = Figure(
+            figsize=(7.2, 0.4 + 2.5 * high if lines else 0.95 + 0.27 * len(rows)), facecolor=PAPER, layout="constrained"
+        )
+        panels = page.subplots(max(high, 1), max(wide, 1), squeeze=False).ravel()
+        for place, axes in enumerate(panels):
+            axes.set_facecolor("none")
+            axes.spines[["top", "right"]].set_visible(False)
+            if place < len(lines):
+                _curve(axes, points, lines[place], finding)
+            elif lines:
+                axes.set_axis_off()
+        axes = panels[0]
+        if not lines:
             _rows(axes, rows, finding)
         handles, labels = axes.get_legend_handles_labels()
         page.legend(handles, labels, loc="outside upper left", ncols=len(labels), frameon=False)
@@ -68,34 +77,12 @@ def figure(finding: Mapping[str, Any]) -> str | None:
 def for_page(svg: str) -> str:
     """The SVG as part of a page: no prologue, no size, colours as the page's variables, and no identifiers twice."""
     body = svg[svg.index("<svg") :]
-    body = re.sub(
-        r'(<svg[^>]*?) (?:width|height)="[^"]*"',
-        r"\1",
-        re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1),
-        count=1,
-    )
+    for size in ("width", "height"):
+        body = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", body, count=1)
     body = re.sub(r'<g id="[^"]*"', "<g", body)
     for colour, variable in PAGE.items():
         body = body.replace(colour, variable)
     return re.sub(r"\s*<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-
-
-def numeric_axis(names: Sequence[str]) -> tuple[str, tuple[float, ...]] | None:
-    """Label and values if every name is the same text around one number, three or more different ones; None otherwise.
-
-    >>> numeric_axis(["n=10", "n=20", "n=40"])
-    ('n', (10.0, 20.0, 40.0))
-    """
-    found = [NUMBER.match(name) for name in names]
-    parts = [(m.group(1), float(m.group(2)), m.group(3)) for m in found if m]
-    if (
-        len(parts) < max(3, len(names))
-        or len({(a, c) for a, _, c in parts}) > 1
-        or len({v for _, v, _ in parts}) < len(names)
-    ):
-        return None
-    label = f"{parts[0][0].strip(' =')} {parts[0][2].strip()}".strip()
-    return (label or "case"), tuple(v for _, v, _ in parts)
 
 
 def slack(case: Point, relation: str) -> float:
@@ -146,7 +133,9 @@ def _rows(axes: Axes, points: Sequence[Point], finding: Mapping[str, Any]) -> No
     for row, point in enumerate(points):
         label = "observed" if row == 0 else None
         axes.plot(_inside(point.left, window), (row, row), color=OBSERVED, lw=2.2, marker="|", ms=7, label=label)
-        _analytic(axes, _inside(point.right, window), row, finding, label="analytic" if row == 0 else None)
+        _analytic(
+            axes, _inside(point.right, window), row, finding["relation"], _visible(finding, window), label=row == 0
+        )
     axes.set_ylim(len(points) - 0.4, -0.6)
     axes.set_yticks(range(len(points)), [_short(p.name) for p in points])
     for tick in axes.get_yticklabels():
@@ -158,39 +147,31 @@ def _rows(axes: Axes, points: Sequence[Point], finding: Mapping[str, Any]) -> No
     axes.tick_params(axis="y", length=0)
 
 
-def _analytic(
-    axes: Axes, ends: tuple[float, float], row: int, finding: Mapping[str, Any], *, label: str | None
-) -> None:
+def _visible(finding: Mapping[str, Any], window: tuple[float, float, bool]) -> float:
+    """The margin, 0 where it would be thinner than a line."""
+    margin = float(finding["margin"] or 0.0)
+    return margin if margin > 4e-3 * (window[1] - window[0]) else 0.0
+
+
+def _analytic(axes: Axes, ends: tuple[float, float], row: int, relation: str, margin: float, *, label: bool) -> None:
     """The analytic value below the observed interval: a diamond, or a triangle on the side on which the observed one must lie."""
-    marker = {"<=": "<", ">=": ">", "==": "D"}[finding["relation"]]
-    y, margin = row + 0.22, finding["margin"] or 0.0
+    y, marker = row + 0.22, {"<=": "<", ">=": ">", "==": "D"}[relation]
     if margin:
-        tail = {"<=": (0, margin), ">=": (-margin, 0), "==": (-margin, margin)}[finding["relation"]]
-        axes.plot(
-            (ends[0] + tail[0], ends[1] + tail[1]),
-            (y, y),
-            color=ANALYTIC,
-            lw=1,
-            alpha=0.55,
-            label="margin" if label else None,
-        )
+        down, up = (margin if relation != "<=" else 0), (margin if relation != ">=" else 0)
+        reach, told = (ends[0] - down, ends[1] + up), "margin" if label else None
+        axes.plot(reach, (y, y), color=ANALYTIC, lw=1, alpha=0.55, label=told)
     axes.plot(ends, (y, y), color=ANALYTIC, lw=1.6)
-    anchor = ends[1] if finding["relation"] == "<=" else ends[0] if finding["relation"] == ">=" else sum(ends) / 2
-    axes.plot((anchor,), (y,), color=ANALYTIC, marker=marker, ms=4.5, ls="none", label=label)
+    anchor = ends[1] if relation == "<=" else ends[0] if relation == ">=" else sum(ends) / 2
+    axes.plot((anchor,), (y,), color=ANALYTIC, marker=marker, ms=4.5, ls="none", label="analytic" if label else None)
 
 
-def _curve(
-    axes: Axes, points: Sequence[Point], axis: tuple[str, tuple[float, ...]], finding: Mapping[str, Any]
-) -> None:
+def _curve(axes: Axes, points: Sequence[Point], curve: Curve, finding: Mapping[str, Any]) -> None:
     """Values above the number that the names hold."""
-    label, positions = axis
-    window, margin = _window(points, finding["margin"] or 0.0), finding["margin"] or 0.0
-    order = sorted(range(len(points)), key=lambda i: positions[i])
-    x = [positions[i] for i in order]
-    observed, analytic = (
-        [_inside(points[i].left, window) for i in order],
-        [_inside(points[i].right, window) for i in order],
-    )
+    members = [points[index] for index, _ in curve.members]
+    x = [value for _, value in curve.members]
+    window = _window(members, finding["margin"] or 0.0)
+    margin = _visible(finding, window)
+    observed, analytic = [_inside(p.left, window) for p in members], [_inside(p.right, window) for p in members]
     up, down = (margin if finding["relation"] != ">=" else 0), (margin if finding["relation"] != "<=" else 0)
     band = [low - down for low, _ in analytic], [high + up for _, high in analytic]
     axes.fill_between(x, *band, color=ANALYTIC, alpha=0.18, lw=0, label="margin" if margin else "_")
@@ -210,7 +191,8 @@ def _curve(
     )
     axes.plot(x, [low for low, _ in observed], color=OBSERVED, marker="_", ms=6, ls="none")
     axes.plot(x, [high for _, high in observed], color=OBSERVED, marker="_", ms=6, ls="none")
-    axes.set_xlabel(label, parse_math=False)
+    axes.set_xlabel(curve.label, parse_math=False)
+    axes.set_title(_short(curve.title), fontsize=9, loc="left", color=INK, parse_math=False)
     axes.set_ylim(*window[:2])
     if window[2]:
         axes.set_yscale("log")

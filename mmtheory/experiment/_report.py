@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ._figure import MOST, figure, for_page, numeric_axis
+from ._curves import curves
+from ._figure import MOST, figure, for_page
 from ._finding import ORDER, by_verdict, family_error, interval
 from ._store import Store, read_json
 
@@ -81,7 +82,7 @@ class Report:
     def _section(self, finding: Mapping[str, Any]) -> Mapping[str, Any]:
         """A finding with what its section says beside the numbers."""
         cases, shown = finding["cases"], MOST
-        curve = numeric_axis([case["name"] for case in cases]) is not None
+        curve = curves([case["name"] for case in cases])
         words = [
             "mmtheory",
             "verify",

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mmtheory.experiment import Report, by_verdict, family_error, interval
-from mmtheory.experiment._figure import figure, numeric_axis
+from mmtheory.experiment._curves import curves
+from mmtheory.experiment._figure import figure
 
 QUESTION = {"claims": ["x"], "budget": "small", "seed": 3, "device": "cpu"}
 
@@ -116,6 +117,7 @@ def test_a_figure_shows_what_a_reader_can_read() -> None:
         [("a", [1e-300, 1e-300], [1e300, 1e300])],
         [("$a$", [1.0, 2.0], [None, 3.0]), ("ℓ∩𝒳", [0.5, 0.6], [0.5, 0.6])],
         [(f"n={k}", [None, 1.0], [0.0, None]) for k in (1, 2, 3)],
+        [(f"{m} at x={k}", [0.1 * k, 0.3], [1.0 * k, 1e4 * k]) for k in (0, 1, 2) for m in "abcd"],
         [(f"x={k}", [1e-9, 1e-8], [1e3, 1e3]) for k in (-1, 0, 1)],
     ],
 )
@@ -124,11 +126,26 @@ def test_a_figure_of_any_intervals(cases: list, relation: str) -> None:
     assert (figure(finding(cases=cases, relation=relation)) or "").rstrip().endswith("</svg>")
 
 
-def test_names_that_hold_one_number_make_an_axis() -> None:
-    assert numeric_axis(["a", "b", "a,b"]) is None
-    assert numeric_axis(["n=1", "n=2"]) is None
-    assert numeric_axis(["n=1", "n=2", "m=3"]) is None
-    assert numeric_axis(["kappa=0.5 late", "kappa=1e-3 late", "kappa=2 late"]) == ("kappa late", (0.5, 1e-3, 2.0))
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a", "b", "a,b"],
+        ["n=1", "n=2"],
+        ["n=1", "n=2", "m=3"],
+        ["n=1", "n=1.0", "n=2"],
+        ["a n=1", "a n=2", "a n=3", "b"],
+    ],
+)
+def test_names_that_make_no_curve(names: list[str]) -> None:
+    assert curves(names) == ()
+
+
+def test_names_that_hold_one_number_make_curves() -> None:
+    (alone,) = curves(["kappa=2 late", "kappa=1e-3 late", "kappa=0.5 late"])
+    assert (alone.title, alone.label, alone.members) == ("", "kappa", ((1, 1e-3), (2, 0.5), (0, 2.0)))
+    first, second = curves([f"weight of {m} at n={n}" for n in (40, 60, 200) for m in ("a", "a,b")])
+    assert (first.title, second.title, second.label) == ("weight of a", "weight of a,b", "n")
+    assert second.members == ((1, 40.0), (3, 60.0), (5, 200.0))
 
 
 def test_intervals_as_texts() -> None:

@@ -31,7 +31,7 @@ class PopulationGapSign(Claim[GaussianRegression]):
 
     fewer: tuple[str, ...] = ("a",)
     more: tuple[str, ...] = ("a", "b")
-    sizes: tuple[int, ...] = (16, 40, 100, 200)
+    sizes: tuple[int, ...] = (16, 40, 100, 300)
     wanted: float = 0.99
 
     def _rises(self) -> list[tuple[int, int]]:
@@ -80,11 +80,12 @@ class PopulationGapSign(Claim[GaussianRegression]):
         return won
 
     def controls(self) -> tuple[Control, ...]:
-        swapped = replace(self, id="C1.7!swapped", fewer=self.more, more=self.fewer)
+        few = replace(self, budgets={"small": Budget(300, 4800), "full": Budget(1200, 9600)})
+        swapped = replace(few, id="C1.7!swapped", fewer=self.more, more=self.fewer)
         blind = replace(self.world, snr=(self.world.snr[0], 0.0))
         return (
             Control("the larger and the smaller set exchanged", swapped, self.world),
-            Control("a second modality that knows nothing", replace(self, id="C1.7!blind"), blind),
+            Control("a second modality that knows nothing", replace(few, id="C1.7!blind"), blind),
         )
 
 
@@ -93,7 +94,7 @@ POPULATION_GAP_SIGN: Claim[Any] = PopulationGapSign(
     source=Source("huang2021", "non-positivity of γ in the composite linear case", "recalled"),
     statement="The population γ(M, N) is Var(y|x_M) − Var(y|x_N) ≤ 0 for M ⊃ N, and P(γ_S ≤ 0) rises to 1 with the sample.",
     world=GaussianRegression(snr=(3.0, 1.0), dims=(2, 10)),
-    budgets={"small": Budget(1900, 7600), "full": Budget(16000, 32000)},
+    budgets={"small": Budget(1850, 7400), "full": Budget(16000, 32000)},
     relation=Relation.AT_LEAST,
     margin=1e-9,
     unit="fits",

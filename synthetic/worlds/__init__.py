@@ -18,6 +18,7 @@ from .gaussian_probit import GaussianProbit as GaussianProbit
 from .gaussian_probit import LatentProbit as LatentProbit
 from .gaussian_regression import GaussianRegression as GaussianRegression
 from .latent_regression import LatentRegression as LatentRegression
+from .saturation import Saturation as Saturation
 from .selection_gaussian import SelectionGaussian as SelectionGaussian
 from .selection_table import SelectionTable as SelectionTable
 from .table import Table as Table
@@ -35,4 +36,5 @@ WORLDS: Mapping[str, type[World]] = MappingProxyType({
     "gated": Gated,
     "table": Table,
     "deep-linear": DeepLinear,
+    "saturation": Saturation,
 })  # fmt: skip

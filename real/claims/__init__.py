@@ -8,4 +8,6 @@ from typing import Any
 
 from mmtheory.claims import Claim
 
-CLAIMS: Mapping[str, Claim[Any]] = MappingProxyType({})
+from .more_modalities_pay import MORE_MODALITIES_PAY
+
+CLAIMS: Mapping[str, Claim[Any]] = MappingProxyType({claim.id: claim for claim in (MORE_MODALITIES_PAY,)})

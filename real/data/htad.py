@@ -1,0 +1,101 @@
+"""HTAD: home-task activities heard by a microphone and felt by a wrist accelerometer.
+
+1,386 windows of seven activities; 36 audio features (statistics of MFCCs) and 16 accelerometer features. The file ships inside the PyPI
+package ``multiviewstacking`` 0.7.5. It is released for research and education; competitions and commercial use need the author's
+written permission; cite Garcia-Ceja et al. 2021, https://link.springer.com/chapter/10.1007/978-3-030-67835-7_17.
+
+The file does not say which person a window is of, so windows of one person stand on both sides of every split: accuracies are optimistic
+for a new person, and only differences between methods on the same splits should be read.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmtheory.batch import Batch
+from mmtheory.errors import DataError
+
+PREFIXES = {"audio": "v1_", "accelerometer": "v2_"}
+WIDTHS = {"audio": 36, "accelerometer": 16}
+CLASSES = ("brush_teeth", "eat_chips", "mop_floor", "sweep", "type_on_keyboard", "wash_hands", "watch_tv")
+SAMPLES = 1386
+
+
+def path() -> Path:
+    """Where the file lies in the installed package, which is not imported.
+
+    :raises DataError: the package is not installed.
+    """
+    spec = find_spec("multiviewstacking")
+    if spec is None or spec.origin is None:
+        raise DataError(
+            "HTAD: expected the package multiviewstacking, which ships htad.csv, found none; pip install multiviewstacking==0.7.5"
+        )
+    return Path(spec.origin).parent / "data" / "htad.csv"
+
+
+def load(file: Path | None = None, *, samples: int | None = SAMPLES) -> Batch:
+    """Every window: ``audio`` [n, 36], ``accelerometer`` [n, 16], labels as indices into CLASSES, row numbers as ids.
+
+    :param file: another file of the same layout; None takes the installed package's.
+    :param samples: how many rows to insist on; None for any number.
+    :raises DataError: a missing file or column, a label outside the map, a number that is none, or a wrong count, naming line and column.
+    """
+    source = file or path()
+    try:
+        with source.open(newline="") as lines:
+            header, *rows = list(csv.reader(lines))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise DataError(f"{source}: expected a readable CSV file with a header, found: {error}") from error
+    columns = {m: [i for i, name in enumerate(header) if name.startswith(p)] for m, p in PREFIXES.items()}
+    found = {m: len(c) for m, c in columns.items()}
+    if "class" not in header or found != WIDTHS:
+        raise DataError(
+            f"{source}: expected columns class, {WIDTHS['audio']} of v1_ and {WIDTHS['accelerometer']} of v2_, found {found} and {header[:3]}…"
+        )
+    if samples is not None and len(rows) != samples:
+        raise DataError(f"{source}: expected {samples} rows, found {len(rows)}")
+    label = header.index("class")
+    x = {m: _numbers(source, header, rows, c) for m, c in columns.items()}
+    y = torch.tensor([_label(source, number, row, label) for number, row in enumerate(rows, 2)])
+    return Batch(x, y, ids=torch.arange(len(rows))).checked()
+
+
+def _numbers(source: Path, header: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int]) -> Tensor:
+    """The columns as float64, [n, d]."""
+    table: list[list[float]] = []
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise DataError(f"{source}, line {number}: expected {len(header)} fields, found {len(row)}")
+        try:
+            table.append([float(row[c]) for c in columns])
+        except ValueError as error:
+            raise DataError(f"{source}, line {number}: expected numbers, found: {error}") from error
+    return torch.tensor(table, dtype=torch.float64)
+
+
+def _label(source: Path, number: int, row: Sequence[str], column: int) -> int:
+    if row[column] not in CLASSES:
+        raise DataError(f"{source}, line {number}: expected a class among {', '.join(CLASSES)}, found {row[column]!r}")
+    return CLASSES.index(row[column])
+
+
+def write_double(file: Path, *, rows: int = 70, seed: int = 0) -> Path:
+    """A tiny generated file of the same layout, for tests: class means a unit apart in both modalities, unit noise."""
+    from mmtheory.rng import Stream
+
+    draws = Stream(seed, ("htad double",)).draws()
+    noise = draws.normal("noise", rows, sum(WIDTHS.values()))
+    with file.open("w", newline="") as lines:
+        out = csv.writer(lines)
+        out.writerow(["class", *(f"{PREFIXES[m]}{i}" for m, d in WIDTHS.items() for i in range(d))])
+        for r in range(rows):
+            k = r % len(CLASSES)
+            out.writerow([CLASSES[k], *((noise[r] + (torch.arange(noise.shape[1]) % len(CLASSES) == k)).tolist())])
+    return file

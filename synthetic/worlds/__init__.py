@@ -11,8 +11,8 @@ from ._gaussian_learners import Blending as Blending
 from ._gaussian_learners import GaussianLaw as GaussianLaw
 from .connection_linear import ConnectionLinear as ConnectionLinear
 from .connection_sine import ConnectionSine as ConnectionSine
-from .gated import Gated as Gated
 from .deep_linear import DeepLinear as DeepLinear
+from .gated import Gated as Gated
 from .gaussian_discriminant import GaussianDiscriminant as GaussianDiscriminant
 from .gaussian_probit import GaussianProbit as GaussianProbit
 from .gaussian_probit import LatentProbit as LatentProbit

@@ -1,0 +1,151 @@
+"""CAGrad: the mean gradient, bent towards the worst objective within a ball."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from ._certificate import Certificate, product, squared_norm
+from ._checks import numbers, preference_of, within
+from ._min_norm import min_norm
+from ._nnqp import ENUMERABLE, all_supports
+from ._weighting import Weighting
+
+ROUNDS = 60
+CHUNK = 2**21  # numbers in the stack of supports solved together
+
+
+@final
+@dataclass(frozen=True)
+class CAGrad(Weighting):
+    r"""Conflict-averse gradient descent.
+
+    .. math:: d = \arg\max_{\|d - g_0\| \le c\|g_0\|} \min_i \langle g_i, d\rangle = g_0 + \sqrt\varphi\, g_u / \|g_u\|,
+        \quad u = \arg\min_{u \in \Delta} \langle g_u, g_0\rangle + \sqrt\varphi\,\|g_u\|, \quad \varphi = c^2\|g_0\|^2
+
+    g_0 is the mean. Up to eight objectives the optimal support is found by trying all of them, each in closed form; beyond, by the identity
+    that u are min-norm weights of the shifted rows g_i + t g_0 at the t that solves t = ‖g_u‖/√φ. A point whose hull contains 0 gives w = 0
+    for c ≥ 1. For small c the direction may still conflict.
+
+    :param c: radius of the ball; 0 is the mean, ∞ the direction of MGDA; 0 ≤ c < 1 keeps convergence to the mean's stationary points.
+    :raises ArgumentError: a negative c.
+
+    Source: Liu et al. 2021 (paper); closed form per support and shifted rows derived here.
+
+    >>> CAGrad(c=0.0).weights(torch.tensor([[1.0, 0.0], [0.0, 3.0]])).tolist()
+    [0.5, 0.5]
+    """
+
+    name: ClassVar[str] = "cagrad"
+
+    c: float = 0.5
+
+    def __post_init__(self) -> None:
+        within("c", self.c, 0.0)
+
+    def solve(self, gramian: Tensor) -> Tensor:
+        p = preference_of(None, gramian).expand(gramian.shape[:-1])
+        size = gramian.diagonal(dim1=-2, dim2=-1).sum(-1)
+        G = gramian / torch.where(size > 0, size, 1.0)[..., None, None]
+        mean = _Mean(product(G, p), self.c**2 * squared_norm(G, p).clamp(min=0))
+        # With c = 0 or a vanishing mean there is no ball to search.
+        free = mean.phi > 0
+        u = _by_support(G, mean) if gramian.shape[-1] <= ENUMERABLE else _by_shift(G, mean)
+        length = squared_norm(G, u).clamp(min=0).sqrt()
+        stationary = length <= 0
+        bend = mean.phi.sqrt() / torch.where(stationary, 1.0, length)
+        bent = torch.where(stationary[..., None], torch.zeros_like(p), p + bend[..., None] * u)
+        return torch.where(free[..., None], bent, p)
+
+    def certificate(self, gramian: Tensor, weights: Tensor) -> Certificate:
+        """The gap is the duality gap of the inner programme, a bound for what the worst slope ⟨g_i, d⟩ still lacks."""
+        G, w = gramian.detach().double(), weights.detach().double()
+        p = preference_of(None, G).expand_as(w)
+        radius = self.c * squared_norm(G, p).clamp(min=0).sqrt()
+        u = w - p
+        total = u.sum(-1, keepdim=True)
+        u = torch.where(total > 0, u / torch.where(total > 0, total, 1.0), p)
+        slopes = product(G, w)
+        length = squared_norm(G, u).clamp(min=0).sqrt()
+        # The primal value min_i⟨g_i, d⟩ against the dual value ⟨g_u, g_0⟩ + √φ‖g_u‖.
+        dual_value = (product(G, p) * u).sum(-1) + radius * length
+        gap = (dual_value - slopes.amin(-1)).clamp(min=0)
+        ball = (squared_norm(G, w - p).clamp(min=0).sqrt() - radius).clamp(min=0)
+        outside = (-u).amax(-1).clamp(min=0)
+        return Certificate(gap, torch.maximum(ball, outside), outside, torch.zeros_like(gap), squared_norm(G, w))
+
+
+class _Mean(NamedTuple):
+    """h = Gp and φ = c²‖g_0‖²."""
+
+    slopes: Tensor
+    phi: Tensor
+
+
+def _by_support(G: Tensor, mean: _Mean) -> Tensor:
+    """The best point over all supports; on a support S with P = G_S⁻¹1, Q = G_S⁻¹h the stationary point is (νP − Q)/root."""
+    m = G.shape[-1]
+    batch = G.shape[:-2]
+    supports = all_supports(m, G.device)[1:]
+    flat, h, phi = G.reshape(-1, m, m), mean.slopes.reshape(-1, m), mean.phi.reshape(-1)
+    step = max(1, CHUNK // (len(supports) * m * m))
+    parts = [_best(*part, supports) for part in zip(flat.split(step), h.split(step), phi.split(step), strict=True)]
+    return torch.cat(parts).reshape(*batch, m)
+
+
+def _best(G: Tensor, h: Tensor, phi: Tensor, supports: Tensor) -> Tensor:
+    """``_by_support`` for a stack ``[n, m, m]``."""
+    part = supports.to(G.dtype)
+    norms = G.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    inverse = torch.where(norms > 0, 1 / norms, 1.0)
+    C = G * inverse[:, :, None] * inverse[:, None, :]
+    masked = C[:, None] * part[:, :, None] * part[:, None, :]
+    masked.diagonal(dim1=-2, dim2=-1).add_(1 - part)
+    factor, info = torch.linalg.cholesky_ex(masked)
+    right = torch.stack((inverse, h * inverse), -1)[:, None] * part[..., None]
+    solved = torch.cholesky_solve(right, factor) * inverse[:, None, :, None]
+    P, Q = (solved * part[..., None]).unbind(-1)
+    A, B, K = P.sum(-1), Q.sum(-1), (Q * h[:, None]).sum(-1)
+    inside = B**2 - A * (K - phi[:, None])
+    root = inside.clamp(min=0).sqrt()
+    usable = (info == 0) & (inside > 0) & (A > 0)
+    u = (((B + root) / torch.where(usable, A, 1.0))[..., None] * P - Q) / torch.where(usable, root, 1.0)[..., None]
+    total = u.sum(-1, keepdim=True)
+    usable = usable & (u >= 0).all(-1) & (total[..., 0] > 0)
+    u = torch.where(usable[..., None], u / torch.where(usable[..., None], total, 1.0), 0.0)
+    value = (u * h[:, None]).sum(-1) + (phi[:, None] * squared_norm(G[:, None], u).clamp(min=0)).sqrt()
+    value = torch.where(usable, value, torch.inf)
+    # No support is regular at a point whose hull contains 0: the min-norm weights then attain the value 0.
+    fallback = min_norm(G)
+    at = value.argmin(-1)[:, None, None].expand(-1, 1, G.shape[-1])
+    found = u.gather(1, at)[:, 0]
+    rest = (fallback * h).sum(-1) + (phi * squared_norm(G, fallback).clamp(min=0)).sqrt()
+    return torch.where((value.amin(-1) <= rest)[:, None], found, fallback)
+
+
+def _by_shift(G: Tensor, mean: _Mean) -> Tensor:
+    """Bisection for t = ‖g_u‖/√φ, where u are the min-norm weights of the rows g_i + t g_0 (the left side rises, the right one does not)."""
+    m = G.shape[-1]
+    radius = torch.where(mean.phi > 0, mean.phi, 1.0).sqrt()
+    low = torch.full_like(radius, -40.0)
+    high = torch.log(G.diagonal(dim1=-2, dim2=-1).amax(-1).clamp(min=1e-300).sqrt() / radius) + 1
+    u = min_norm(G)
+    size = squared_norm(G, torch.full_like(mean.slopes, 1 / m))
+    for _ in range(ROUNDS):
+        middle = (low + high) / 2
+        t = middle.exp()[..., None]
+        shifted = (
+            G
+            + t[..., None] * (mean.slopes[..., :, None] + mean.slopes[..., None, :])
+            + (t**2 * size[..., None])[..., None]
+        )
+        u = min_norm(shifted)
+        above = squared_norm(G, u).clamp(min=0).sqrt() / radius > middle.exp()
+        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+        spread = numbers(high - low)
+        if spread is not None and float(spread.max()) < 1e-14:
+            break
+    return u

@@ -1,0 +1,94 @@
+"""IMTL-G and ConFIG: directions that stand equally to every gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from ._certificate import Certificate, certify_equations, product, squared_norm
+from ._eigen import eigen
+from ._weighting import Weighting
+
+
+def balanced(gramian: Tensor) -> tuple[Tensor, Tensor]:
+    """D⁻¹C⁺1, weights under which every cosine with the direction is equal (if the gradients are independent), and the norms."""
+    norms = gramian.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    inverse = torch.where(norms > 0, 1 / norms, 0.0)
+    values, vectors = eigen(gramian * inverse[..., :, None] * inverse[..., None, :])
+    least = values.amax(-1, keepdim=True) * gramian.shape[-1] * torch.finfo(gramian.dtype).eps
+    live = (norms > 0).to(gramian.dtype)
+    projected = (vectors.mT @ live[..., None])[..., 0]
+    part = torch.where(values > least, projected / torch.where(values > least, values, 1.0), 0.0)
+    return (vectors @ part[..., None])[..., 0] * inverse, norms
+
+
+def spread_of(gramian: Tensor, weights: Tensor) -> Tensor:
+    """How unequal the projections ⟨g_i, d⟩/‖g_i‖ are, relative to ‖d‖: largest distance from their mean over live rows."""
+    norms = gramian.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    live = norms > 0
+    cosine = torch.where(live, product(gramian, weights) / torch.where(live, norms, 1.0), 0.0)
+    mean = cosine.sum(-1, keepdim=True) / live.sum(-1, keepdim=True).clamp(min=1)
+    length = squared_norm(gramian, weights).clamp(min=0).sqrt()
+    spread = torch.where(live, (cosine - mean).abs(), 0.0).amax(-1)
+    return torch.where(length > 0, spread / torch.where(length > 0, length, 1.0), spread)
+
+
+@final
+@dataclass(frozen=True)
+class IMTLG(Weighting):
+    r"""Equal projections on every unit gradient, weights that sum to one.
+
+    .. math:: w \propto D^{-1} C^{+} 1, \quad 1^\top w = 1, \qquad \langle g_i, d\rangle / \|g_i\| \text{ equal for all } i
+
+    Here C = D⁻¹GD⁻¹ are the cosines, so G⁺‖g‖ for independent gradients; dependent ones use the pseudo-inverse of C, which does not depend
+    on the rows' scale. If the unnormalised weights have a negative sum, the direction conflicts with **every** objective (the certificate's
+    ``dual`` shows it). Where that sum is zero the weights are infinite.
+
+    Source: Liu et al. 2021, IMTL (paper).
+
+    >>> IMTLG().weights(torch.tensor([[1.0, 0.0], [0.0, 9.0]])).tolist()
+    [0.75, 0.25]
+    """
+
+    name: ClassVar[str] = "imtl-g"
+
+    def solve(self, gramian: Tensor) -> Tensor:
+        raw, _ = balanced(gramian)
+        total = raw.sum(-1, keepdim=True)
+        dead = (raw == 0).all(-1, keepdim=True)
+        return torch.where(dead, 0.0, raw / torch.where(dead, 1.0, total))
+
+    def certificate(self, gramian: Tensor, weights: Tensor) -> Certificate:
+        G, w = gramian.detach().double(), weights.detach().double()
+        return certify_equations(G, w, spread_of(G, w))
+
+
+@final
+@dataclass(frozen=True)
+class ConFIG(Weighting):
+    r"""The direction of equal cosines, as long as the sum of all gradients' projections on it.
+
+    .. math:: u = D^{-1} C^{+} 1, \qquad \hat u = J^\top u / \|J^\top u\|, \qquad d = \Bigl(\sum_i \langle g_i, \hat u\rangle\Bigr)\hat u
+
+    For independent gradients the same direction as IMTL-G, but never pointing uphill.
+
+    Source: Liu et al. 2025, ConFIG (paper).
+
+    >>> ConFIG().weights(torch.tensor([[1.0, 0.0], [0.0, 1.0]])).tolist()
+    [1.0, 1.0]
+    """
+
+    name: ClassVar[str] = "config"
+
+    def solve(self, gramian: Tensor) -> Tensor:
+        raw, _ = balanced(gramian)
+        length = squared_norm(gramian, raw)
+        factor = product(gramian, raw).sum(-1) / torch.where(length > 0, length, 1.0)
+        return torch.where((length > 0)[..., None], raw * factor[..., None], 0.0)
+
+    def certificate(self, gramian: Tensor, weights: Tensor) -> Certificate:
+        G, w = gramian.detach().double(), weights.detach().double()
+        return certify_equations(G, w, spread_of(G, w))

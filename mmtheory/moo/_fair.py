@@ -1,0 +1,116 @@
+"""Nash-MTL and FairGrad: weights that bargain for every objective's improvement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from ._certificate import Certificate, certify_equations, product
+from ._checks import settled, within
+from ._weighting import Weighting
+
+ROUNDS = 100
+COARSE = 1e-6
+POLISH = 2
+
+
+def bargain(gramian: Tensor, alpha: float) -> Tensor:
+    r"""Positive solutions of :math:`(Gw)_i = w_i^{-1/\alpha}` by damped Newton on the cosine-normalised system.
+
+    With b = D w this is :math:`(Cb)_i = k_i b_i^{-1/\alpha}`, the stationarity of a strictly convex barrier function, whatever the rank of C.
+    """
+    norms = gramian.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    live = norms > 0
+    inverse = torch.where(live, 1 / norms, 0.0)
+    C = gramian * inverse[..., :, None] * inverse[..., None, :]
+    C.diagonal(dim1=-2, dim2=-1).fill_(1)
+    power = 1 / alpha
+    k = torch.where(live, norms, 1.0) ** (power - 1)
+    b = k ** (alpha / (1 + alpha))
+    best, least = b, torch.full_like(b[..., 0], torch.inf)
+    last = ROUNDS
+    for i in range(ROUNDS):
+        target = k * b ** (-power)
+        gradient = product(C, b) - target
+        error = (gradient / target).abs().amax(-1)
+        better = error < least
+        best, least = torch.where(better[..., None], b, best), torch.where(better, error, least)
+        if last == ROUNDS and settled(least > COARSE):
+            last = i + POLISH  # convergence is quadratic from here
+        if i >= last:
+            break
+        hessian = C + torch.diag_embed(power * target / b)
+        factor, _ = torch.linalg.cholesky_ex(hessian)
+        move = torch.cholesky_solve(-gradient[..., None], factor)[..., 0]
+        largest = (1 + power) / 2 * (move / b).abs().amax(-1, keepdim=True)
+        b = b + move * torch.where(
+            largest > 0.25, 1 / (1 + largest), 1.0
+        )  # full steps in the region of quadratic convergence
+    return torch.where(live, best * inverse, 0.0)
+
+
+def residual(gramian: Tensor, weights: Tensor, alpha: float) -> Tensor:
+    """max_i |w_i^{1/α} (Gw)_i − 1| over the objectives with a gradient."""
+    live = gramian.diagonal(dim1=-2, dim2=-1) > 0
+    value = weights.clamp(min=0) ** (1 / alpha) * product(gramian, weights) - 1
+    return torch.where(live, value.abs(), 0.0).amax(-1)
+
+
+@final
+@dataclass(frozen=True)
+class NashMTL(Weighting):
+    r"""The Nash bargaining solution.
+
+    .. math:: w_i (Gw)_i = 1, \; w > 0 \qquad\Rightarrow\qquad \|d\| = \sqrt m, \quad \langle g_i, d\rangle = 1 / w_i > 0
+
+    Invariant to the scale of each row. Where 0 lies in the hull no solution exists: the weights grow until the iterations end and the
+    certificate's gap, the residual, stays far from zero. A zero row gets weight 0 and leaves the bargain.
+
+    Source: Navon et al. 2022 (paper); the Newton iteration in place of its convex-concave one is derived here.
+
+    >>> NashMTL().weights(torch.tensor([[4.0, 0.0], [0.0, 1.0]])).tolist()
+    [0.5, 1.0]
+    """
+
+    name: ClassVar[str] = "nash"
+
+    def solve(self, gramian: Tensor) -> Tensor:
+        return bargain(gramian, 1.0)
+
+    def certificate(self, gramian: Tensor, weights: Tensor) -> Certificate:
+        G, w = gramian.detach().double(), weights.detach().double()
+        return certify_equations(G, w, residual(G, w, 1.0))
+
+
+@final
+@dataclass(frozen=True)
+class FairGrad(Weighting):
+    r"""Alpha-fair weights.
+
+    .. math:: Gw = w^{-1/\alpha}, \; w > 0 \qquad\Rightarrow\qquad \langle g_i, d\rangle = w_i^{-1/\alpha} > 0
+
+    :param alpha: 1 is Nash-MTL, 2 the minimum potential delay, towards 0 the plain sum, towards ∞ max-min fairness.
+    :raises ArgumentError: alpha not positive.
+
+    Source: Ban & Ji 2024 (paper).
+
+    >>> FairGrad(alpha=0.5).weights(torch.tensor([[8.0, 0.0], [0.0, 1.0]])).tolist()
+    [0.5, 1.0]
+    """
+
+    name: ClassVar[str] = "fairgrad"
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        within("alpha", self.alpha, 0.0, open_low=True)
+
+    def solve(self, gramian: Tensor) -> Tensor:
+        return bargain(gramian, self.alpha)
+
+    def certificate(self, gramian: Tensor, weights: Tensor) -> Certificate:
+        G, w = gramian.detach().double(), weights.detach().double()
+        return certify_equations(G, w, residual(G, w, self.alpha))

@@ -1,0 +1,77 @@
+"""GradVac: gradients rotated until their cosines reach a running target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from mmtheory.rng import Stream
+
+from ._checks import within
+from ._orders import checked_orders, drawn_orders
+from ._weighting import Stateful
+
+
+class VaccineState(NamedTuple):
+    """The number of the step and the targets φ_ij ``[*batch, m, m]``."""
+
+    step: int
+    targets: Tensor
+
+
+@final
+@dataclass(frozen=True)
+class GradVac(Stateful[VaccineState]):
+    r"""PCGrad with learnt targets in place of zero.
+
+    .. math:: c = \cos(v, g_j) < \varphi_{ij}: \quad v \leftarrow v + \|v\|\,\frac{\varphi\sqrt{1-c^2} - c\sqrt{1-\varphi^2}}{\|g_j\|\sqrt{1-\varphi^2}}\, g_j,
+        \qquad \varphi \leftarrow (1-\beta)\varphi + \beta c
+
+    The first step has φ = 0 and is PCGrad.
+
+    :param beta: how fast the targets follow the measured cosines; 0 keeps them at zero (PCGrad at every step).
+    :param stream: where the orders come from.
+    :raises ArgumentError: beta outside [0, 1].
+
+    Source: Wang et al. 2021 (paper).
+
+    >>> GradVac().weights(torch.tensor([[1.0, -0.5], [-0.5, 1.0]])).tolist()
+    [1.5, 1.5]
+    """
+
+    name: ClassVar[str] = "gradvac"
+
+    beta: float = 0.5
+    stream: Stream = field(default_factory=lambda: Stream(0, ("gradvac",)))
+
+    def __post_init__(self) -> None:
+        within("beta", self.beta, 0.0, 1.0)
+
+    def initial(self, gramian: Tensor) -> VaccineState:
+        return VaccineState(0, torch.zeros_like(gramian, dtype=torch.float64))
+
+    def advance(self, gramian: Tensor, state: VaccineState) -> tuple[Tensor, VaccineState]:
+        m = gramian.shape[-1]
+        orders = checked_orders(drawn_orders(m, self.stream, state.step, gramian.device), gramian)
+        norms = gramian.diagonal(dim1=-2, dim2=-1).sqrt()
+        parts = torch.eye(m, dtype=gramian.dtype, device=gramian.device).expand(gramian.shape).clone()
+        targets = state.targets
+        for k in range(m - 1):
+            j = orders[..., k]
+            length = norms.gather(-1, j)
+            slope = (parts * gramian.gather(-2, j[..., None].expand(gramian.shape))).sum(-1)
+            own = ((parts @ gramian) * parts).sum(-1).clamp(min=0).sqrt()
+            regular = (own > 0) & (length > 0)
+            cosine = torch.where(regular, slope / torch.where(regular, own * length, 1.0), 0.0).clamp(-1, 1)
+            target = targets.gather(-1, j[..., None])[..., 0]
+            flat = (1 - target**2).clamp(min=0).sqrt()
+            turn = target * (1 - cosine**2).clamp(min=0).sqrt() - cosine * flat
+            active = regular & (cosine < target) & (flat > 0)
+            move = torch.where(active, own * turn / torch.where(active, length * flat, 1.0), 0.0)
+            parts = parts.scatter_add(-1, j[..., None], move[..., None])
+            after = (1 - self.beta) * target + self.beta * cosine
+            targets = targets.scatter(-1, j[..., None], after[..., None])
+        return parts.sum(-2), VaccineState(state.step + 1, targets)

@@ -1,0 +1,213 @@
+"""Non-negative quadratic programmes on a Gramian: the one kernel behind most weightings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from scipy.linalg import get_lapack_funcs
+from torch import Tensor
+
+from mmtheory.errors import ArgumentError
+
+from ._active_set import active_set
+from ._checks import numbers, settled
+
+EPS = float(np.finfo(np.float64).eps)
+ENUMERABLE = 8
+SOLVE = cast("Callable[..., Any]", get_lapack_funcs("posv", dtype=np.float64))
+PATIENCE = 3
+CHUNK = 2048  # programmes solved together: what the second-level cache holds at m = 8
+
+
+class Scaled(NamedTuple):
+    """A programme with rows brought to norms in [½, 1): ``gramian = D cosines D``, ``linear = D linear'``, solution ``D⁻¹ solution'``."""
+
+    cosines: Tensor
+    linear: Tensor
+    inverse: Tensor
+
+
+def scaled(gramian: Tensor, linear: Tensor) -> Scaled:
+    """The programme in near-cosines, the scale a power of two so that nothing is rounded; a zero row touches nothing and has y = 0."""
+    norms = gramian.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    live = norms > 0
+    inverse = torch.where(live, torch.ldexp(torch.ones_like(norms), -torch.frexp(norms).exponent), 0.0)
+    cosines = gramian * inverse[..., :, None] * inverse[..., None, :]
+    cosines.diagonal(dim1=-2, dim2=-1).add_(~live)
+    return Scaled(cosines, linear * inverse, inverse)
+
+
+def nnqp(gramian: Tensor, linear: Tensor) -> Tensor:
+    r"""The minimiser of a convex quadratic over the non-negative orthant, exactly.
+
+    .. math:: z = \arg\min_{z \ge 0} \tfrac12 z^\top G z + q^\top z, \qquad y = Gz + q \ge 0, \; z^\top y = 0
+
+    Block principal pivoting on the cosines, then, for items where it does not end, an active-set method that copes with dependent rows.
+    Signs are decided against the rounding error of each entry, never against a fixed tolerance, so rows may differ by many decades.
+    Programmes unbounded below (q outside G's range) have no minimiser: the answer then violates y ≥ 0, which ``certify_nnqp`` shows.
+
+    Shape: gramian ``[*batch, m, m]``, linear ``[*batch, m]`` (broadcast against each other), result ``[*batch, m]``.
+
+    Source: Júdice & Pires 1994 (pivoting), Lawson & Hanson 1974 (active set); componentwise thresholds derived here.
+
+    >>> nnqp(torch.eye(2, dtype=torch.float64), torch.tensor([-1.0, 2.0], dtype=torch.float64)).tolist()
+    [1.0, 0.0]
+    """
+    problem = scaled(gramian, linear)
+    return solve_scaled(problem.cosines, problem.linear) * problem.inverse
+
+
+def solve_scaled(cosines: Tensor, linear: Tensor) -> Tensor:
+    """``nnqp`` for a matrix whose diagonal is near one."""
+    m = linear.shape[-1]
+    if cosines.ndim == 2 and linear.ndim == 1:
+        one, vector = numbers(cosines), numbers(linear)
+        if one is not None and vector is not None:
+            found = pivot_one(one, vector)
+            if found is not None:
+                return torch.from_numpy(found)
+    batch = torch.broadcast_shapes(cosines.shape[:-2], linear.shape[:-1])
+    flat = cosines.expand(*batch, m, m).reshape(-1, m, m)
+    parts = zip(flat.split(CHUNK), linear.expand(*batch, m).reshape(-1, m).split(CHUNK), strict=True)
+    return torch.cat([pivot_many(C, r) for C, r in parts]).reshape(*batch, m)
+
+
+def pivot_one(C: np.ndarray, r: np.ndarray) -> np.ndarray | None:
+    """Block principal pivoting for one programme on the host; None if a support is dependent or the pivots do not end."""
+    m = len(r)
+    inside, patience, best = r < 0, PATIENCE, m + 1
+    magnitudes = np.abs(C)
+    for _ in range(4 * m):
+        z = np.zeros(m)
+        support = inside.nonzero()[0]
+        if support.size:
+            block = C if support.size == m else C[support[:, None], support]
+            _, part, info = SOLVE(block, -r[support])
+            if info:
+                return None
+            z[support] = part
+        noise = 4 * m * EPS * (magnitudes @ np.abs(z) + np.abs(r))
+        wrong = np.where(inside, z < 0, C @ z + r < -noise)
+        count = int(wrong.sum())
+        if count == 0:
+            return z
+        if count < best:
+            best, patience, flip = count, PATIENCE, wrong
+        elif patience:
+            patience, flip = patience - 1, wrong
+        else:  # Murty's rule, finite for positive definite matrices
+            flip = np.arange(m) == wrong.nonzero()[0][-1]
+        inside = inside ^ flip
+    return None
+
+
+class _Rounds(NamedTuple):
+    """What block principal pivoting knows of each unfinished programme."""
+
+    C: Tensor
+    r: Tensor
+    inside: Tensor
+    patience: Tensor
+    best: Tensor
+
+
+def pivot_many(C: Tensor, r: Tensor) -> Tensor:
+    """Block principal pivoting for a stack ``[n, m, m]``; on the CPU finished programmes leave the stack, elsewhere all rounds run."""
+    n, m = r.shape
+    solution, solved = torch.zeros_like(r), torch.zeros_like(r[:, 0], dtype=torch.bool)
+    rounds = _Rounds(C, r, r < 0, r.new_full((n,), PATIENCE), r.new_full((n,), m + 1))
+    rows: Tensor | None = None
+    for _ in range(4 * m):
+        rounds, z, done = _pivot_round(rounds)
+        if rows is None:
+            solution = torch.where((done & ~solved)[:, None], z, solution)
+            solved = solved | done
+        else:
+            solution[rows] = torch.where(done[:, None], z, solution[rows])
+            solved[rows] = done
+        if settled(~solved):
+            return solution
+        left = _open_rows(done)
+        if left is not None:
+            rows = left if rows is None else rows[left]
+            rounds = _Rounds(*(part[left] for part in rounds))
+    return _resolved(C, r, solution, solved)
+
+
+def _open_rows(done: Tensor) -> Tensor | None:
+    """Indices still open, where the host may know them."""
+    known = numbers(done)
+    return None if known is None else torch.from_numpy(np.flatnonzero(~known))
+
+
+def _resolved(C: Tensor, r: Tensor, solution: Tensor, solved: Tensor) -> Tensor:
+    """The solution with the open programmes handed to the active-set method (all of them where the host cannot pick)."""
+    rest = _open_rows(solved)
+    if rest is None:
+        return torch.where(solved[:, None], solution, active_set(C, r))
+    solution[rest] = active_set(C[rest], r[rest])
+    return solution
+
+
+def _pivot_round(now: _Rounds) -> tuple[_Rounds, Tensor, Tensor]:
+    """One solve on the current supports and the exchange that follows from its wrong signs."""
+    m = now.r.shape[-1]
+    z, regular = support_solve(now.C, now.r, now.inside)
+    y = (now.C @ z[:, :, None])[:, :, 0] + now.r
+    noise = 4 * m * EPS * ((now.C.abs() @ z.abs()[:, :, None])[:, :, 0] + now.r.abs())
+    wrong = torch.where(now.inside, z < 0, y < -noise)
+    count = wrong.sum(-1)
+    better, patient = count < now.best, now.patience > 0
+    places = torch.arange(1, m + 1, device=z.device)
+    single = wrong & (places == (wrong * places).amax(-1, keepdim=True))
+    flip = torch.where((better | patient)[:, None], wrong, single)
+    patience = torch.where(better, float(PATIENCE), (now.patience - 1).clamp(min=0))
+    best = torch.where(better, count.to(z.dtype), now.best)
+    return _Rounds(now.C, now.r, now.inside ^ flip, patience, best), z.clamp(min=0), regular & (count == 0)
+
+
+def support_solve(C: Tensor, r: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+    """Stationary points on the given supports, and whether the support's rows are independent (one Cholesky each)."""
+    part = inside.to(C.dtype)
+    masked = C * part[:, :, None] * part[:, None, :]
+    masked.diagonal(dim1=-2, dim2=-1).add_(1 - part)
+    factor, info = torch.linalg.cholesky_ex(masked)
+    z = torch.cholesky_solve((-r * part)[:, :, None], factor)[:, :, 0]
+    return torch.where((info == 0)[:, None] & inside, z, 0.0), info == 0
+
+
+def nnqp_by_enumeration(gramian: Tensor, linear: Tensor) -> Tensor:
+    r"""The same minimiser by trying all 2^m supports and keeping the one with the smallest violation: slow, finite, the reference.
+
+    Supports with dependent rows are skipped; by Carathéodory an independent one attains the optimum.
+
+    :raises ArgumentError: more than 8 objectives.
+
+    >>> nnqp_by_enumeration(torch.eye(2, dtype=torch.float64), torch.tensor([-1.0, 2.0], dtype=torch.float64)).tolist()
+    [1.0, 0.0]
+    """
+    m = linear.shape[-1]
+    if m > ENUMERABLE:
+        raise ArgumentError(f"nnqp_by_enumeration: expected at most {ENUMERABLE} objectives, found {m}")
+    problem = scaled(gramian, linear)
+    supports = all_supports(m, gramian.device)
+    batch = torch.broadcast_shapes(problem.cosines.shape[:-2], problem.linear.shape[:-1])
+    C = problem.cosines.expand(*batch, m, m)[..., None, :, :].expand(*batch, len(supports), m, m)
+    r = problem.linear.expand(*batch, m)[..., None, :].expand(*batch, len(supports), m)
+    inside = supports.expand(*batch, len(supports), m)
+    z, regular = support_solve(C.reshape(-1, m, m), r.reshape(-1, m), inside.reshape(-1, m))
+    z = z.reshape(r.shape)
+    y = (C @ z[..., None])[..., 0] + r
+    noise = (C.abs() @ z.abs()[..., None])[..., 0] + r.abs()
+    wrong = torch.where(inside, -z / z.abs().amax(-1, keepdim=True).clamp(min=1e-300), -y / noise.clamp(min=1e-300))
+    violation = torch.where(regular.reshape(r.shape[:-1]), wrong.amax(-1), torch.inf)
+    best = violation.argmin(-1)[..., None, None].expand(*batch, 1, m)
+    return z.gather(-2, best)[..., 0, :].clamp(min=0) * problem.inverse
+
+
+def all_supports(m: int, device: torch.device) -> Tensor:
+    """The 2^m subsets as rows of a mask, the empty one first."""
+    return (torch.arange(2**m, device=device)[:, None] >> torch.arange(m, device=device)) % 2 == 1

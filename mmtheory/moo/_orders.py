@@ -1,0 +1,25 @@
+"""The orders in which PCGrad and GradVac visit the other objectives."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmtheory.errors import ArgumentError
+from mmtheory.rng import Stream
+
+
+def drawn_orders(m: int, stream: Stream, step: int, device: torch.device) -> Tensor:
+    """For each objective a random order of the others, ``[m, m − 1]``, the same for every Gramian of a batch (common random numbers)."""
+    generator = stream.child("order", step).numpy()
+    rows = [generator.permutation([j for j in range(m) if j != i]) for i in range(m)]
+    return torch.from_numpy(np.stack(rows)).to(device, non_blocking=True)
+
+
+def checked_orders(orders: Tensor, gramian: Tensor) -> Tensor:
+    """Given orders ``[*batch, m, m − 1]``, broadcast to the Gramian's batch."""
+    m = gramian.shape[-1]
+    if orders.shape[-2:] != (m, m - 1) or orders.is_floating_point():
+        raise ArgumentError(f"orders: expected whole numbers of shape [..., {m}, {m - 1}], found {list(orders.shape)}")
+    return orders.to(gramian.device).expand(*gramian.shape[:-1], m - 1)

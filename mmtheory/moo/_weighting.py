@@ -1,0 +1,71 @@
+"""What a weighting is: a function of the Gramian, and, where it remembers, of an explicit state."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from torch import Tensor
+
+from ._certificate import Certificate, certify_equations, distance
+from ._checks import admitted
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Weighting(ABC):
+    """Weights of m objectives from the Gramian G = JJᵀ of their gradients; the update direction is d = Jᵀw.
+
+    Subclasses give ``solve``, which sees float64 and need not check anything, and a ``certificate``.
+    """
+
+    name: ClassVar[str]
+
+    def weights(self, gramian: Tensor, *, validate: bool = True) -> Tensor:
+        """The weights, in the Gramian's type and on its device; computed in float64, not differentiable.
+
+        Shape: gramian ``[*batch, m, m]``, result ``[*batch, m]``.
+
+        :param validate: check the values as ``checked`` does, on CPU tensors only (on an accelerator it would synchronise: call ``checked``
+            yourself where that is affordable); False in loops whose Gramians are known to be good. Shapes are always checked.
+        :raises ArgumentError: a Gramian that is none.
+        """
+        return self.solve(admitted(gramian, validate=validate)).to(gramian.dtype)
+
+    @abstractmethod
+    def solve(self, gramian: Tensor) -> Tensor:
+        """The weights of a Gramian that is known to be float64, symmetric and positive semi-definite."""
+
+    def certificate(self, gramian: Tensor, weights: Tensor) -> Certificate:
+        """How far these weights are from this method's; by default the relative distance of the direction from a recomputed one."""
+        G, w = gramian.detach().double(), weights.detach().double()
+        return certify_equations(G, w, distance(G, w, self.solve(G)))
+
+
+@dataclass(frozen=True)
+class Stateful(Weighting, Generic[S]):
+    """A weighting with a memory, which the caller carries: ``weights, state = weighting.step(gramian, state)``.
+
+    ``weights(gramian)`` is the first step from ``initial``; nothing is remembered in the object.
+    """
+
+    @abstractmethod
+    def initial(self, gramian: Tensor) -> S:
+        """The state before the first step, for Gramians of this shape."""
+
+    @abstractmethod
+    def advance(self, gramian: Tensor, state: S) -> tuple[Tensor, S]:
+        """Weights and next state from a float64 Gramian that is known to be good."""
+
+    def step(self, gramian: Tensor, state: S, *, validate: bool = True) -> tuple[Tensor, S]:
+        """The weights of this step and the state for the next one.
+
+        :raises ArgumentError: a Gramian that is none.
+        """
+        weights, after = self.advance(admitted(gramian, validate=validate), state)
+        return weights.to(gramian.dtype), after
+
+    def solve(self, gramian: Tensor) -> Tensor:
+        return self.advance(gramian, self.initial(gramian))[0]

@@ -189,8 +189,9 @@ def _curve(axes: Axes, points: Sequence[Point], curve: Curve, finding: Mapping[s
     axes.vlines(
         x, [low for low, _ in observed], [high for _, high in observed], color=OBSERVED, lw=2.2, label="observed"
     )
-    axes.plot(x, [low for low, _ in observed], color=OBSERVED, marker="_", ms=6, ls="none")
-    axes.plot(x, [high for _, high in observed], color=OBSERVED, marker="_", ms=6, ls="none")
+    for ends in zip(*observed, strict=True):
+        axes.plot(x, ends, color=OBSERVED, marker="_", ms=6, ls="none")
+    axes.plot(x, [sum(e) / 2 for e in observed], color=OBSERVED, marker="o", ms=7, mfc="none", mew=1.1, ls="none")
     axes.set_xlabel(curve.label, parse_math=False)
     axes.set_title(_short(curve.title), fontsize=9, loc="left", color=INK, parse_math=False)
     axes.set_ylim(*window[:2])

@@ -76,16 +76,20 @@ def family_error(findings: Sequence[Mapping[str, Any]]) -> float:
 
 
 def interval(ends: Sequence[float | None]) -> str:
-    """``[0.12, 0.13]`` with as many digits as tell the ends apart; one number where they agree; ∞ where an end is open.
+    """``[0.12, 0.13]``; one number where four digits do not tell the ends apart; ∞ where an end is open.
 
-    >>> interval([0.25, 0.25]), interval([None, 1.0])
-    ('0.25', '[−∞, 1]')
+    >>> interval([0.25, 0.25]), interval([None, 1.0]), interval([-1.139e-9, 8.606e-10])
+    ('0.25', '[−∞, 1]', '[−1.1e−09, 8.6e−10]')
     """
     low, high = ends
-    if low is not None and high is not None:
-        if f"{low:.6g}" == f"{high:.6g}":
-            return f"{low:.6g}".replace("-", "−")
-        digits = 4 if f"{low:.4g}" != f"{high:.4g}" else 6
-        return f"[{low:.{digits}g}, {high:.{digits}g}]".replace("-", "−")
-    left, right = "−∞" if low is None else f"{low:.4g}", "∞" if high is None else f"{high:.4g}"
-    return "–" if low is None and high is None else f"[{left}, {right}]"
+    if low is None and high is None:
+        return "–"
+    if low is not None and high is not None and f"{low:.4g}" == f"{high:.4g}":
+        return _figures(low + (high - low) / 2, "6g")
+    return f"[{'−∞' if low is None else _figures(low)}, {'∞' if high is None else _figures(high)}]"
+
+
+def _figures(value: float, digits: str = "4g") -> str:
+    """The number with that many digits, fewer where it needs an exponent."""
+    text = f"{value:.{digits}}"
+    return (f"{value:.2g}" if "e" in text else text).replace("-", "−")

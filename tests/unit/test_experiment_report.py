@@ -150,6 +150,7 @@ def test_names_that_hold_one_number_make_curves() -> None:
 
 def test_intervals_as_texts() -> None:
     assert interval([0.123456, 0.1234561]) == "0.123456"
+    assert interval([-8.74394e-07, -8.74392e-07]) == "−8.7e−07"
     assert interval([-0.5, 0.25]) == "[−0.5, 0.25]"
     assert interval([None, None]) == "–"
 

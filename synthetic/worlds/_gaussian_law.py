@@ -91,6 +91,12 @@ class LinearGaussianLaw:
         """Var(y) = ‖w‖² + σ_y²."""
         return float(self.target @ self.target) + self.label_noise
 
+    @cached_property
+    def joint(self) -> Tensor:
+        """Covariance of all coordinates and, last, y: [d + 1, d + 1]."""
+        last = torch.cat([self.cross, torch.tensor([self.variance], dtype=torch.float64)])
+        return torch.cat([torch.cat([self.covariance, self.cross[:, None]], 1), last[None]])
+
     def block(self, given: Iterable[str]) -> tuple[Tensor, Tensor]:
         """Σ_SS and Σ_Sy."""
         at = self.columns(given)

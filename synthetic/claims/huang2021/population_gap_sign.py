@@ -54,13 +54,7 @@ class PopulationGapSign(Claim[GaussianRegression]):
     def empirical(self, world: GaussianRegression, trial: Trial) -> Sides:
         law, alpha = world.law, trial.alpha / (2 * len(self._rises()) + 1)
         rate = {n: clopper_pearson(self._successes(world, n, trial), trial.n, alpha=alpha) for n in self.sizes}
-        joint = torch.cat(
-            [
-                torch.cat([law.covariance, law.cross[:, None]], 1),
-                torch.cat([law.cross, torch.tensor([law.variance])])[None],
-            ]
-        )
-        left = {s: float(gaussian_conditional(joint, [-1], law.columns(s))) for s in (self.fewer, self.more)}
+        left = {s: float(gaussian_conditional(law.joint, [-1], law.columns(s))) for s in (self.fewer, self.more)}
         return {
             "−γ of the population": Interval.exact(left[self.fewer] - left[self.more], 1e-12),
             **{f"P(γ ≤ 0) rises from n={k} to n={n}": rate[n] - rate[k] for k, n in self._rises()},

@@ -6,7 +6,8 @@ from typing import Any
 
 from mmtheory.claims import Claim
 
+from .missing_mixture import MISSING_MIXTURE
 from .subset_monotone import SUBSET_MONOTONE
 from .u_shape import U_SHAPE
 
-CLAIMS: tuple[Claim[Any], ...] = (SUBSET_MONOTONE, U_SHAPE)
+CLAIMS: tuple[Claim[Any], ...] = (SUBSET_MONOTONE, U_SHAPE, MISSING_MIXTURE)

@@ -7,8 +7,8 @@ from typing import Any, final
 
 import torch
 
-from mmtheory.claims import Budget, Claim, Control, Sides, Source, Trial, misstated
-from mmtheory.stats import Interval, student
+from mmtheory.claims import Budget, Claim, Control, Sides, Source, Trial
+from mmtheory.stats import student
 from synthetic.worlds import Gated
 from synthetic.worlds.gated import Game
 
@@ -22,10 +22,11 @@ class SampleLevel(Claim[Gated]):
         \phi_a = \tfrac12\,(v(a) + v(ab) - v(b)), \qquad \phi_a - \phi_b = 1[a] - 1[b]
 
     The analytic side enumerates the world's cells; the empirical side votes on samples, reliable modality by reliable modality, and plays
-    the two-player game by hand. ``game`` is what the analytic side plays.
+    the two-player game by hand. ``game`` is what the analytic side plays, ``flat`` makes it deny any variance.
     """
 
     game: Game = "count-correct"
+    flat: bool = False
 
     def broken_assumptions(self, world: Gated) -> tuple[str, ...]:
         alike = len(set(world.reliability)) == 1 and len(set(world.flips)) == 1 and len(world.modalities) == 2
@@ -33,12 +34,12 @@ class SampleLevel(Claim[Gated]):
 
     def analytic(self, world: Gated) -> Sides:
         moments = world.shapley_moments(game=self.game)
-        first = moments["mean a"]
+        first, spread = moments["mean a"], 0.0 if self.flat else 1.0
         return {
             "mean a": first,
             "mean b": first,
-            "variance a": moments["variance a"],
-            "variance a-b": moments["variance a-b"],
+            "variance a": moments["variance a"] * spread,
+            "variance a-b": moments["variance a-b"] * spread,
         }
 
     def empirical(self, world: Gated, trial: Trial) -> Sides:
@@ -63,11 +64,10 @@ class SampleLevel(Claim[Gated]):
         other = replace(
             self, id=f"{self.id}!correct", statement=f"control (another game): {self.statement}", game="correct"
         )
+        flat = replace(self, id=f"{self.id}!flat", statement=f"control (no variance): {self.statement}", flat=True)
         return (
             Control("the game of 1[correct], without |C|", other, self.world),
-            misstated(
-                self, "no variance", lambda side: Interval.exact(0.836) if side.middle > 0.5 else Interval.exact(0.0)
-            ),
+            Control("one value for every sample", flat, self.world),
         )
 
 

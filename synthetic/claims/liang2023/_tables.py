@@ -18,10 +18,10 @@ def random_tables(stream: Stream, n: int, shape: tuple[int, ...], *, spike: floa
     return mass / mass.sum(tuple(range(1, mass.dim())), keepdim=True)
 
 
-def redrawn(table: Tensor, n: int, stream: Stream, replicates: range) -> Tensor:
+def redrawn(table: Tensor, n: int, stream: Stream, replicates: int) -> Tensor:
     """Empirical tables of n samples each, one a replicate, [replicates, *table.shape]."""
     edges = table.flatten().cumsum(0)
-    cell = torch.searchsorted(edges / edges[-1], stream.draws(replicates).uniform("cells", n), right=True)
-    count = table.new_zeros(len(replicates), table.numel())
+    cell = torch.searchsorted(edges / edges[-1], stream.draws().uniform("cells", replicates, n), right=True)
+    count = table.new_zeros(replicates, table.numel())
     count.scatter_add_(1, cell, table.new_ones(()).expand_as(cell))
     return (count / n).reshape(-1, *table.shape)

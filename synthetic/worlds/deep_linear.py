@@ -17,7 +17,7 @@ from mmtheory.rng import Draws
 from mmtheory.stats import Interval
 from mmtheory.world import Task, World
 
-from ._rank_one import rank_one_passages
+from .rank_one import rank_one_passages
 from .phase_laws import Moments, checked, scalar_moments
 
 ROUNDING = 1e-12

@@ -185,7 +185,7 @@ def flow(
     slope = field(y)
     step = FIRST_STEP * y.norm(dim=-1) / slope.norm(dim=-1).clamp(min=1e-300)
     for count in range(most_steps):
-        running = (t < end) & ~(watch.passed & torch.isfinite(goal)).all(-1) | (t < end) & (marks is None)
+        running = (t < end) & ~((watch.passed | goal.isinf()).all(-1) & (marks is not None))
         if not bool(running.any()):
             return Passage(watch.times(), y, count)
         h = torch.where(running, torch.minimum(step, end - t), 0.0)

@@ -12,15 +12,13 @@ from ._deviation import gibbs_risk as gibbs_risk
 from ._deviation import inverse_divergence as inverse_divergence
 from ._deviation import pac_bayes as pac_bayes
 from ._deviation import uniform_deviation as uniform_deviation
+from ._erm import LeastSquares as LeastSquares
+from ._erm import least_squares as least_squares
 from ._huang import Slack as Slack
 from ._huang import empirical_risk_difference_slack as empirical_risk_difference_slack
 from ._huang import informative_size as informative_size
 from ._huang import quality_slack as quality_slack
 from ._huang import risk_difference_slack as risk_difference_slack
-from ._least_squares import LeastSquares as LeastSquares
-from ._least_squares import least_squares as least_squares
-from ._erm import LeastSquares as LeastSquares
-from ._erm import least_squares as least_squares
 from ._logistic import LogisticFit as LogisticFit
 from ._logistic import logistic_regression as logistic_regression
 from ._rademacher import ball_supremum as ball_supremum

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ._pid_system import Marginals, NewtonMatrix
 
-_MOST_STEPS, _MOST_SHORTENINGS = 45, 14
+_MOST_STEPS, _MOST_SHORTENINGS = 32, 14
 _BACK_OFF, _MOST_CLIMB, _LEAST_SPREAD, _TINY = 0.995, 8.0, 1e-4, 1e-300
 
 

@@ -43,7 +43,7 @@ def test_nothing_forbidden_is_called(path):
 
 def test_no_package_under_tests():
     assert not list((ROOT / "tests").rglob("__init__.py"))
-    assert {p.name for p in (ROOT / "tests").iterdir() if p.is_dir() and not p.name.startswith("__")} == {
+    assert {p.name for p in (ROOT / "tests").iterdir() if p.is_dir() and not p.name.startswith("__")} <= {
         "unit", "property", "statistical", "golden", "peers", "benchmark", "e2e", "readme", "house",
     }  # fmt: skip
 

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import tyro
@@ -153,7 +154,7 @@ def _show(told: Mapping[str, Any]) -> None:
     console.print(table)
     for name in names:
         console.print(f"  {name}: {QUANTITIES.get(name, 'a quantity of this world')}", style="dim", soft_wrap=True)
-    _show_rest(told, console.print)
+    _show_rest(told, partial(console.print, soft_wrap=True))
 
 
 def _show_rest(told: Mapping[str, Any], tell: Callable[[str], None]) -> None:

@@ -17,8 +17,8 @@ from mmtheory.rng import Draws
 from mmtheory.stats import Interval
 from mmtheory.world import Task, World
 
-from .rank_one import rank_one_passages
 from .phase_laws import Moments, checked, scalar_moments
+from .rank_one import rank_one_passages
 
 ROUNDING = 1e-12
 

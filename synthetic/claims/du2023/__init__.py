@@ -6,4 +6,7 @@ from typing import Any
 
 from mmtheory.claims import Claim
 
-CLAIMS: tuple[Claim[Any], ...] = ()
+from .crossover import CROSSOVER
+from .dominance import DOMINANCE
+
+CLAIMS: tuple[Claim[Any], ...] = (DOMINANCE, CROSSOVER)

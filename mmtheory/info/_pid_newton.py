@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._pid_system import Marginals, NewtonMatrix
+from ._pid_system import Marginals, NewtonMatrix, total
 
 _MOST_STEPS, _MOST_SHORTENINGS = 32, 14
 _BACK_OFF, _MOST_CLIMB, _LEAST_SPREAD, _TINY = 0.995, 8.0, 1e-4, 1e-300
+_HUGE = 1e300
 
 
 @dataclass
@@ -28,7 +29,7 @@ def minimise(marginals: Marginals, *, tolerance: float = 1e-11) -> tuple[Tensor,
     r"""Near-optimal dual variables (a, b) and coupling q of
 
     .. math:: \min_q \sum q \ln\frac{q(x_1,x_2,y)}{q(x_1,x_2)} = \max_{a,b}\Big\{\langle P_1, a\rangle + \langle P_2, b\rangle :
-              \sum_y e^{a_y(x_1)+b_y(x_2)} \le 1\Big\}
+              \massy e^{a_y(x_1)+b_y(x_2)} \le 1\Big\}
 
     The multiplier of cell (x1, x2) is its mass under q, and the softmax of a + b is q(y | x1, x2). Mehrotra's predictor and corrector on the
     logarithms of the constraints; the a-block, block-diagonal in x1, is eliminated. Nothing here certifies: see
@@ -55,7 +56,7 @@ def minimise(marginals: Marginals, *, tolerance: float = 1e-11) -> tuple[Tensor,
             if not len(left):
                 break
     _put(done, left, state)
-    share, _ = _shares(done, support)
+    share, _ = _shares(done, marginals)
     return done.a, done.b, done.mass[..., None] * share
 
 
@@ -75,9 +76,9 @@ def _start(marginals: Marginals) -> _State:
     b = log[1] - columns[:, None] - torch.where(label > 0, label.clamp(min=_TINY).log(), 0.0)[..., None]
     mass = torch.where(cells, q.sum(-1), 0.0)
     state = _State(a, b, mass, torch.ones_like(mass), torch.ones_like(mass[:, 0, 0]))
-    _, value = _shares(state, marginals.support)
+    _, value = _shares(state, marginals)
     a -= torch.where(cells, value, -torch.inf).amax(-1).nan_to_num(neginf=0.0)[:, None] + 0.5
-    _, value = _shares(state, marginals.support)
+    _, value = _shares(state, marginals)
     state.slack = torch.where(cells, -value, 1.0)
     return state
 
@@ -87,21 +88,21 @@ def _pairs(a: Tensor, b: Tensor) -> Tensor:
     return a.mT[:, :, None, :] + b.mT[:, None, :, :]
 
 
-def _shares(state: _State, support: Tensor) -> tuple[Tensor, Tensor]:
+def _shares(state: _State, marginals: Marginals) -> tuple[Tensor, Tensor]:
     """q(y | x1, x2) by softmax of a + b over the supported y, and the logarithm of each constraint."""
-    cell = torch.where(support, _pairs(state.a, state.b), -torch.inf)
-    top = cell.amax(-1, keepdim=True).nan_to_num(neginf=0.0)
-    weight = (cell - top).exp()
-    total = weight.sum(-1, keepdim=True)
-    share = weight / total.clamp(min=_TINY)
-    value = torch.where(support.any(-1), (top + total.clamp(min=_TINY).log())[..., 0], 0.0)
+    cell = _pairs(state.a, state.b) + marginals.barred
+    top = cell.amax(-1).clamp(min=-_HUGE)
+    weight = (cell - top[..., None]).exp()
+    mass = total(weight, -1).clamp(min=_TINY)
+    share = weight / mass[..., None]
+    value = torch.where(marginals.cells, top + mass.log(), 0.0)
     return share, value
 
 
 def _step(marginals: Marginals, state: _State, tolerance: float) -> Tensor:
     """One predictor–corrector step in place; which tables are finished."""
     support, cells = marginals.support, marginals.cells
-    share, _ = _shares(state, support)
+    share, _ = _shares(state, marginals)
     count = cells.sum((-2, -1))
     gap = (state.mass * state.slack * cells).sum((-2, -1))
     finished = _finished(marginals, state.mass[..., None] * share, gap, tolerance)
@@ -110,7 +111,7 @@ def _step(marginals: Marginals, state: _State, tolerance: float) -> Tensor:
     def direction(target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The Newton direction towards mass · slack = target."""
         da, db = matrix.solve(torch.where(cells, target / state.slack, 0.0))
-        ds = -(share * _pairs(da, db)).sum(-1)
+        ds = -total(share * _pairs(da, db), -1)
         dm = torch.where(cells, (target - state.mass * state.slack - state.mass * ds) / state.slack, 0.0)
         return da, db, dm, ds
 
@@ -125,7 +126,7 @@ def _step(marginals: Marginals, state: _State, tolerance: float) -> Tensor:
     bend = torch.where(short, 0.0, ahead_m * ahead_s)
     da, db, dm, ds = direction(torch.where(cells, centre[:, None, None] - bend[:, None, None] * dm * ds, 0.0))
     stride = torch.minimum(_reach(state.mass, dm, cells), _reach(state.slack, ds, cells))
-    climb = torch.where(support, _pairs(da, db).abs(), 0.0).amax((-3, -2, -1))
+    climb = (_pairs(da, db).abs() * support).flatten(1).amax(1)
     stride = torch.minimum(stride, _MOST_CLIMB / climb.clamp(min=_TINY))
     _move(marginals, state, (da, db, dm), torch.where(finished | ~stride.isfinite(), 0.0, stride))
     return finished
@@ -133,8 +134,8 @@ def _step(marginals: Marginals, state: _State, tolerance: float) -> Tensor:
 
 def _finished(marginals: Marginals, q: Tensor, gap: Tensor, tolerance: float) -> Tensor:
     """Whether complementarity and marginals are met; far below the tolerance only rounding moves, so that is an end as well."""
-    rows = (marginals.first - q.sum(-2).mT).abs().sum((-2, -1))
-    columns = (marginals.second - q.sum(-3).mT).abs().sum((-2, -1))
+    rows = (marginals.first - total(q, -2).mT).abs().sum((-2, -1))
+    columns = (marginals.second - total(q, -3).mT).abs().sum((-2, -1))
     return ((gap < tolerance) & (rows + columns < tolerance)) | (gap < 1e-3 * tolerance)
 
 
@@ -143,13 +144,15 @@ def _move(marginals: Marginals, state: _State, direction: tuple[Tensor, Tensor, 
     cells = marginals.cells
     spread = _spread(state.mass * state.slack, cells)
     floor = (0.5 * spread).clamp(max=_LEAST_SPREAD)
+    trial = state
     for k in range(_MOST_SHORTENINGS + 1):
         trial = _ahead(marginals, state, direction, stride)
         good = (trial.slack > 0.002 * state.slack).all(-1).all(-1) & (_spread(trial.mass * trial.slack, cells) >= floor)
         if bool((good | (stride <= 0)).all()):
             break
         stride = torch.where(good, stride, (0.6 if k < _MOST_SHORTENINGS else 0.0) * stride)
-    trial = _ahead(marginals, state, direction, stride)
+    else:
+        trial = _ahead(marginals, state, direction, stride)
     state.a, state.b, state.mass, state.slack, state.stride = trial.a, trial.b, trial.mass, trial.slack, stride
 
 
@@ -160,7 +163,7 @@ def _ahead(marginals: Marginals, state: _State, direction: tuple[Tensor, Tensor,
         for old, move in zip((state.a, state.b, state.mass), direction, strict=True)
     )
     point = _State(a, b, mass, state.slack, stride)
-    _, value = _shares(point, marginals.support)
+    _, value = _shares(point, marginals)
     point.slack = torch.where(marginals.cells, -value, 1.0)
     return point
 

@@ -9,6 +9,16 @@ import torch
 from torch import Tensor
 
 
+def total(values: Tensor, axis: int) -> Tensor:
+    """The sum over one short axis, as a sum of slices: an order of magnitude faster than a reduction over two or three numbers."""
+    if axis in {-1, values.dim() - 1}:
+        return values @ values.new_ones(values.shape[-1])
+    first, *rest = values.unbind(axis)
+    for part in rest:
+        first = first + part
+    return first
+
+
 @dataclass(frozen=True)
 class Marginals:
     r"""What the decomposition of a flat batch of tables depends on beyond I(X1X2;Y): the two source–target marginals.
@@ -37,6 +47,11 @@ class Marginals:
         return (self.first > 0).mT[:, :, None, :] & (self.second > 0).mT[:, None, :, :]
 
     @cached_property
+    def barred(self) -> Tensor:
+        """0 on the support and −∞ off it, to be added to logarithms."""
+        return torch.zeros_like(self.support, dtype=self.first.dtype).masked_fill(~self.support, -torch.inf)
+
+    @cached_property
     def cells(self) -> Tensor:
         """Where any class may carry mass, [n, x1, x2]."""
         return self.support.any(-1)
@@ -62,13 +77,13 @@ class NewtonMatrix:
         weight = mass / slack - mass
         block = weight[..., None, None] * share[..., :, None] * share[..., None, :]
         block.diagonal(dim1=-2, dim2=-1).add_(mass[..., None] * share)
-        own_a = self._pinned(block.sum(2), self.fixed_a.mT)
-        own_b = self._pinned(block.sum(1), self.fixed_b.mT)
+        own_a = self._pinned(total(block, 2), self.fixed_a.mT)
+        own_b = self._pinned(total(block, 1), self.fixed_b.mT)
         free = (~self.fixed_a).mT[:, :, None, :, None] & (~self.fixed_b).mT[:, None, :, None, :]
-        self.cross = torch.where(free, block, 0.0).transpose(2, 3).reshape(n, -1, k, columns * k)
+        cross = torch.where(free, block, 0.0).transpose(2, 3).reshape(n, -1, k, columns * k)
         self.own_a = torch.linalg.cholesky_ex(own_a)[0]
-        half = torch.linalg.solve_triangular(self.own_a, self.cross, upper=False)
-        matrix = -torch.einsum("nikp,nikq->npq", half, half)
+        self.half = torch.linalg.solve_triangular(self.own_a, cross, upper=False).flatten(1, 2)
+        matrix = -(self.half.mT @ self.half)
         flat = torch.arange(columns, device=share.device)
         matrix.view(n, columns, k, columns, k)[:, flat, :, flat, :] += own_b.transpose(0, 1)
         matrix.diagonal(dim1=-2, dim2=-1).mul_(1 + 1e-14).add_(1e-15)
@@ -84,12 +99,12 @@ class NewtonMatrix:
     def solve(self, force: Tensor) -> tuple[Tensor, Tensor]:
         """(da, db) for the force of the cells' multipliers."""
         pull = force[..., None] * self.share
-        ga = torch.where(self.fixed_a, 0.0, self.marginals.first - pull.sum(-2).mT).mT
-        gb = torch.where(self.fixed_b, 0.0, self.marginals.second - pull.sum(-3).mT).mT
+        ga = torch.where(self.fixed_a, 0.0, self.marginals.first - total(pull, -2).mT).mT
+        gb = torch.where(self.fixed_b, 0.0, self.marginals.second - total(pull, -3).mT).mT
         n, columns, k = gb.shape
-        inner = torch.cholesky_solve(ga[..., None], self.own_a)
-        right = gb.reshape(n, -1) - torch.einsum("nikp,nik->np", self.cross, inner[..., 0])
-        db = torch.cholesky_solve(right[..., None], self.factor)[..., 0]
-        back = ga - torch.einsum("nikp,np->nik", self.cross, db)
-        da = torch.cholesky_solve(back[..., None], self.own_a)[..., 0]
+        inner = torch.linalg.solve_triangular(self.own_a, ga[..., None], upper=False).flatten(1)[..., None]
+        right = gb.reshape(n, -1, 1) - self.half.mT @ inner
+        db = torch.cholesky_solve(right, self.factor)
+        back = (inner - self.half @ db).reshape(n, -1, k, 1)
+        da = torch.linalg.solve_triangular(self.own_a.mT, back, upper=True)[..., 0]
         return da.mT, db.reshape(n, columns, k).mT

@@ -64,7 +64,8 @@ def anova(table: Tensor, weights: Sequence[Tensor]) -> Mapping[tuple[int, ...], 
             part = table
             for i in range(count):
                 axis = table.dim() - count + i
-                mean = torch.tensordot(part.movedim(axis, -1), weights[i].to(part), dims=1).unsqueeze(axis)
+                weight = weights[i].to(part)
+                mean = torch.tensordot(part.movedim(axis, -1), weight / weight.sum(), dims=1).unsqueeze(axis)
                 part = part - mean if i in kept else mean
             parts[kept] = part
     return parts

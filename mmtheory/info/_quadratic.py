@@ -70,7 +70,7 @@ class ChiDifference:
 
     def _softplus(self, order: int) -> float:
         """The integral by rules of this order on panels that close in on the line L = 0."""
-        q, weight = _nodes(_panels(*_box(self.dim, self.second_shift)), order)
+        q, weight = _nodes(_panels(*_box(self.dim, self.second_shift), finer=min(8, math.ceil(2 * self.second))), order)
         low, high = _box(self.dim, self.first_shift)
         root = np.sqrt(np.maximum(self.second * q**2 - self.offset, 0.0) / self.first).clip(low, high)
         levels = max(1, math.ceil(math.log2((high - low) * 8 * self.first * high + 2)))
@@ -147,9 +147,9 @@ def _box(dim: int, shift: float) -> tuple[float, float]:
     return max(0.0, math.sqrt(shift**2 + dim - 1) - _REACH), math.sqrt(shift**2 + dim) + _REACH
 
 
-def _panels(low: float, high: float) -> Array:
-    """Edges at most one and a quarter apart."""
-    return low + (high - low) * np.linspace(0.0, 1.0, max(9, math.ceil((high - low) / 1.25) + 1))
+def _panels(low: float, high: float, *, finer: int = 1) -> Array:
+    """Edges at most one and a quarter apart, or so many times finer."""
+    return low + (high - low) * np.linspace(0.0, 1.0, finer * max(8, math.ceil((high - low) / 1.25)) + 1)
 
 
 def _nodes(edges: Array, order: int) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from typing import ClassVar, Self, final
 
 import torch
-from scipy import special, stats
+from scipy import optimize, special, stats
 from torch import Tensor
 
 from mmtheory.batch import Batch
@@ -19,7 +19,6 @@ from mmtheory.rng import Draws
 from mmtheory.stats import Interval
 from mmtheory.world import Task, World
 
-from ._dials import bisected
 from ._linear_gaussian import blackwell
 
 EXPERTS = ("a", "b", "inter")
@@ -80,13 +79,19 @@ class SelectionGaussian(World):
 
         :raises InfeasibleError: a synergy outside [0, ln 2).
         """
-        if not 0 <= synergy < math.log(2) - 1e-6:
-            raise InfeasibleError(f"{cls.name}: expected a synergy in [0, ln 2 − 1e−6), found {synergy}")
+        if not 0 <= synergy < math.log(2):
+            raise InfeasibleError(f"{cls.name}: expected a synergy in [0, ln 2), found {synergy}")
 
         def reached(log_lam: float) -> float:
-            return cls(kappa=(0.0, 0.0), lam=math.exp(log_lam), dim=dim).known("information", "ab").middle
+            return cls(kappa=(0.0, 0.0), lam=math.exp(log_lam), dim=dim).known("information", "ab").middle - synergy
 
-        lam = math.exp(bisected(reached, synergy, math.log(1e-9), math.log(1e7))) if synergy else 0.0
+        low, high = math.log(1e-7), math.log(1e4)
+        if synergy and not reached(low) < 0 < reached(high):
+            ends = reached(low) + synergy, reached(high) + synergy
+            raise InfeasibleError(
+                f"{cls.name}: expected a synergy of 0 or in [{ends[0]:g}, {ends[1]:g}], found {synergy}"
+            )
+        lam = math.exp(optimize.root_scalar(reached, bracket=(low, high), xtol=1e-13).root) if synergy else 0.0
         return cls(kappa=(0.0, 0.0), lam=lam, dim=dim)
 
     @property

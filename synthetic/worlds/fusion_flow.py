@@ -281,10 +281,9 @@ def _step(field: Callable[[Tensor], Tensor], y: Tensor, slope: Tensor, h: Tensor
 
 
 def _directions(moments: Moments) -> Tensor:
-    """Unit vectors of the two modalities' final maps, side by side."""
-    parts = (
-        torch.linalg.lstsq(moments.covariance, moments.cross[..., None]).solution[..., 0].split(moments.dims, dim=-1)
-    )
+    """Unit vectors of the two modalities' final maps (least squares of least norm), side by side; 0 for a modality switched off."""
+    final = (torch.linalg.pinv(moments.covariance, hermitian=True) @ moments.cross[..., None])[..., 0]
+    parts = final.split(moments.dims, dim=-1)
     return torch.cat([p / p.norm(dim=-1, keepdim=True).clamp(min=1e-300) for p in parts], -1)
 
 

@@ -24,7 +24,7 @@ class SuperficialPreference(Claim[DeepLinear]):
     r"""Late fusion, ρ = 0, on a grid of (κ, w_a/w_b) that comes within 5 % of both edges of the band.
 
     Left: 1 where the modality whose map first reaches half of its fit alone is not the one that alone removes more loss, both seen in
-    gradient flow from u₀ = 1e-30; right: 1 in the band.
+    gradient flow from u₀ = 1e-20; right: 1 in the band.
     """
 
     lower: float = 2.0
@@ -36,7 +36,7 @@ class SuperficialPreference(Claim[DeepLinear]):
         kappa, ratio = torch.tensor(GRID, dtype=torch.float64).T
         moments = scalar_moments(kappa, 0.0, (ratio, 1.0))
         net = FusionNet(2, 2, 1, (1, 1))
-        start = net.aligned(1e-30, moments)
+        start = net.aligned(1e-20, moments)
         fits = moments.cross / torch.diagonal(moments.covariance, dim1=-2, dim2=-1)
         times = flow(net, moments, start, marks=fits / 2, tolerance=1e-4).times
         drops = torch.stack([self._removed(net, moments, m) for m in (0, 1)], -1)
@@ -48,7 +48,7 @@ class SuperficialPreference(Claim[DeepLinear]):
         """Loss removed by training with the other modality switched off."""
         off = torch.eye(2, dtype=torch.float64)[m]
         here = Moments(moments.covariance * torch.outer(off, off), moments.cross * off, (1, 1))
-        settled = flow(net, here, net.aligned(1e-3, moments), until=60.0, tolerance=1e-4).state
+        settled = flow(net, here, net.aligned(1e-2, moments), until=25.0, tolerance=1e-4).state
         w = net.maps(settled) * off
         return (here.cross * w).sum(-1) - ((w[..., None, :] @ here.covariance)[..., 0, :] * w).sum(-1) / 2
 

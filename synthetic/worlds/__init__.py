@@ -17,6 +17,7 @@ from .gaussian_discriminant import GaussianDiscriminant as GaussianDiscriminant
 from .gaussian_probit import GaussianProbit as GaussianProbit
 from .gaussian_probit import LatentProbit as LatentProbit
 from .gaussian_regression import GaussianRegression as GaussianRegression
+from .histogram import Histogram as Histogram
 from .latent_regression import LatentRegression as LatentRegression
 from .saturation import Saturation as Saturation
 from .selection_gaussian import SelectionGaussian as SelectionGaussian
@@ -24,6 +25,7 @@ from .selection_table import SelectionTable as SelectionTable
 from .table import Table as Table
 
 WORLDS: Mapping[str, type[World]] = MappingProxyType({
+    "histogram": Histogram,
     "gaussian-regression": GaussianRegression,
     "latent-regression": LatentRegression,
     "gaussian-probit": GaussianProbit,

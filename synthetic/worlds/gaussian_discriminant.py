@@ -278,9 +278,14 @@ class GaussianDiscriminant(World):
             low, high = (low, middle) if better(middle) else (middle, high)
         return float(high)
 
+    def _rounding(self, d2: float) -> float:
+        """Numerical error of a squared separation: a solve with an equicorrelation matrix of this condition."""
+        eigenvalues = (1 - self.rho, 1 + (len(self.d2) - 1) * self.rho)
+        return 32 * torch.finfo(torch.float64).eps * (1 + d2) * max(eigenvalues) / min(eigenvalues)
+
     def _risk(self, given: frozenset[str], *, second: bool = False) -> Interval:
         d2 = self.separation2(given, second=second)
-        slack = 1e-14 / (1 - abs(self.rho)) * (1 + d2)
+        slack = self._rounding(d2)
         if self.classes == BINARY:
             low, high = (float(lda_error(max(0.0, d2 + s))) for s in (slack, -slack))
             return Interval(low, high + 1e-15)
@@ -289,9 +294,7 @@ class GaussianDiscriminant(World):
 
     def _equivocation(self, given: frozenset[str]) -> Interval:
         d2 = self.separation2(given)
-        return Interval.exact(float(lda_equivocation(d2)), 1e-13 / (1 - abs(self.rho)) * (1 + d2)).clipped(
-            0.0, math.log(2)
-        )
+        return Interval.exact(float(lda_equivocation(d2)), 2e-14 + self._rounding(d2)).clipped(0.0, math.log(2))
 
     def _equivocation_by_estimation(self, given: frozenset[str]) -> Interval:
         r"""The other way: information is half the integral of the error of estimating y, :math:`\tfrac12\int_0^{D^2}\mathrm{mmse}(s)\,ds`.
@@ -305,21 +308,17 @@ class GaussianDiscriminant(World):
         s = root[:, None] ** 2
         error = 2 * torch.sigmoid(-2 * (s + root[:, None] * z)) @ mass
         value = math.log(2) - float(weight @ (root * error))
-        return Interval.exact(value, 1e-10 * (1 + d2) / (1 - abs(self.rho))).clipped(0.0, math.log(2))
+        return Interval.exact(value, 1e-10 * (1 + d2) + self._rounding(d2)).clipped(0.0, math.log(2))
 
     def _signalling_entropy(self, given: frozenset[str], *, rule: Rule) -> Interval:
         amplitude = math.sqrt(self.separation2(given, second=rule == "adaptive"))
         value, error = signalling_equivocation(amplitude, self.classes, rule=rule)
-        return Interval.exact(value, error + 1e-14 / (1 - abs(self.rho)) * (1 + amplitude**2)).clipped(
-            0.0, math.log(self.classes)
-        )
+        return Interval.exact(value, error + self._rounding(amplitude**2)).clipped(0.0, math.log(self.classes))
 
     def _information(self, given: frozenset[str], *, entropy: Answer) -> Interval:
         if self.classes == BINARY and entropy == self._equivocation:
             d2 = self.separation2(given)
-            return Interval.exact(float(lda_information(d2)), 1e-13 / (1 - abs(self.rho)) * (1 + d2)).clipped(
-                0.0, math.log(2)
-            )
+            return Interval.exact(float(lda_information(d2)), 2e-14 + self._rounding(d2)).clipped(0.0, math.log(2))
         return (Interval.exact(math.log(self.classes)) - entropy(given)).clipped(0.0, math.log(self.classes))
 
 

@@ -12,8 +12,8 @@ from mmtheory.stats import Interval
 from synthetic.worlds import DeepLinear
 from synthetic.worlds.rank_one import rank_one_passages
 
-CASES = {"L=4 L_f=3": (4, 3), "L=5 L_f=3": (5, 3), "L=5 L_f=4": (5, 4), "L=4 L_f=2, less its logarithm": (4, 2)}
-SIZES = (0.01, 0.0025)
+CASES = {"L=4 L_f=3": (4, 3), "L=5 L_f=3": (5, 3), "L=4 L_f=2, less its logarithm": (4, 2)}
+SIZES = (0.02, 0.005)
 
 
 @final
@@ -23,7 +23,7 @@ class VanishingPhase(Claim[DeepLinear]):
 
     .. math:: \frac{t_B}{t_A} - 1 \propto u_0^{L-L_f} \;(L_f>2), \qquad \propto u_0^{L-2}\ln\tfrac1{u_0} \;(L_f=2)
 
-    Left: first passages of the rank-one dynamics by a stiff solver between u₀ = 0.01 and 0.0025, κ = 2, ρ = 0.5.
+    Left: first passages of the rank-one dynamics by a stiff solver between u₀ = 0.02 and 0.005, κ = 2, ρ = 0.5.
     """
 
     formula: Callable[[int, int], float] = lambda depth, fusion_layer: float(depth - fusion_layer)

@@ -37,7 +37,7 @@ class Marginals:
         """The marginals of tables [n, x1, x2, y]."""
         return cls(joint.sum(-2).mT, joint.sum(-3).mT)
 
-    def rows(self, index: Tensor) -> Marginals:
+    def rows(self, index: Tensor | slice) -> Marginals:
         """Some of the tables."""
         return Marginals(self.first[index], self.second[index])
 

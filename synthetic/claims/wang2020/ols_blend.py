@@ -60,13 +60,12 @@ class OlsBlend(Claim[GaussianRegression]):
         return {case: student(torch.cat(parts), alpha=trial.alpha / len(found)) for case, parts in found.items()}
 
     def controls(self) -> tuple[Control, ...]:
+        few = replace(self, budgets={"small": Budget(1500, 24000), "full": Budget(6000, 48000)})
         return (
             Control(
-                "overfitting 2vd/n, the first order",
-                replace(self, id="C6.5!first order", law="first order"),
-                self.world,
+                "overfitting 2vd/n, the first order", replace(few, id="C6.5!first order", law="first order"), self.world
             ),
-            Control("label noise left out of Var(y)", replace(self, id="C6.5!no noise", law="no noise"), self.world),
+            Control("label noise left out of Var(y)", replace(few, id="C6.5!no noise", law="no noise"), self.world),
         )
 
 

@@ -59,7 +59,8 @@ def logistic_regression(x: Tensor, y: Tensor, *, ridge: float = 0.0, iterations:
         raise ArgumentError("logistic_regression: expected labels 0 and 1, found others")
     rows = x.double() * (2 * y.double() - 1)[..., None]
     w = torch.zeros((*x.shape[:-2], x.shape[-1]), dtype=torch.float64, device=x.device)
-    loss, decrement, step, gap = _state(rows, w, ridge)
+    longest = torch.linalg.vector_norm(rows, dim=-1).amax(-1).clamp(min=1e-300)
+    loss, decrement, step, gap = _state(rows, w, ridge, longest)
     for _ in range(iterations):
         # A certified replicate stands still, so that its answer does not depend on who is fitted beside it.
         size = (gap >= 1e-16).double()
@@ -72,7 +73,7 @@ def logistic_regression(x: Tensor, y: Tensor, *, ridge: float = 0.0, iterations:
                 break
             size = torch.where(bad, size / 2, size)
         w = w - size[..., None] * step
-        loss, decrement, step, gap = _state(rows, w, ridge)
+        loss, decrement, step, gap = _state(rows, w, ridge, longest)
     return LogisticFit(w, loss, gap)
 
 
@@ -82,7 +83,7 @@ def _loss(rows: Tensor, w: Tensor, ridge: float) -> Tensor:
     return softplus(-margin).mean(-1) + ridge / 2 * (w**2).sum(-1)
 
 
-def _state(rows: Tensor, w: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _state(rows: Tensor, w: Tensor, ridge: float, longest: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Objective, squared Newton decrement, Newton step and certified gap at w."""
     n = rows.shape[-2]
     margin = (rows @ w[..., None])[..., 0]
@@ -95,7 +96,6 @@ def _state(rows: Tensor, w: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tenso
     along = (vectors.mT @ gradient[..., None])[..., 0]
     step = (vectors @ (along / torch.maximum(values, floor))[..., None])[..., 0]
     decrement = (gradient * step).sum(-1)
-    longest = torch.linalg.vector_norm(rows, dim=-1).amax(-1).clamp(min=1e-300)
     rho = values[..., 0].clamp(min=0).sqrt() / longest
     tau = decrement.clamp(min=0).sqrt() / rho.clamp(min=1e-300)
     inside = tau.clamp(max=1 - 1e-12)
@@ -104,4 +104,5 @@ def _state(rows: Tensor, w: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tenso
     body = torch.where(inside < 1e-3, inside**2 / 2 / (1 - inside), exact)
     certified = (tau < 1) & (values[..., 0] > floor[..., 0])
     gap = torch.where(certified, rho**2 * body, math.inf)
-    return _loss(rows, w, ridge), decrement, step, gap
+    loss = softplus(-margin).mean(-1) + ridge / 2 * (w**2).sum(-1)
+    return loss, decrement, step, gap

@@ -11,7 +11,7 @@ from synthetic.worlds import Saturation
 
 from ._draws import learnt
 
-MASSES = (0.05, 0.12, 0.28, 0.4)
+MASSES = (0.11, 0.29)
 
 
 @final

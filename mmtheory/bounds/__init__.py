@@ -15,6 +15,7 @@ from ._deviation import uniform_deviation as uniform_deviation
 from ._erm import LeastSquares as LeastSquares
 from ._erm import least_squares as least_squares
 from ._huang import Slack as Slack
+from ._huang import Variant as Variant
 from ._huang import empirical_risk_difference_slack as empirical_risk_difference_slack
 from ._huang import informative_size as informative_size
 from ._huang import quality_slack as quality_slack

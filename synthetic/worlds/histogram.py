@@ -106,8 +106,8 @@ class Histogram(Enumerated):
     def empirical_risk(self, labels: Tensor, counts: Tensor) -> Tensor:
         """Share of the sample that a labelling gets wrong, [*batch]."""
         wrong = labels * counts[..., 0] + (1 - labels) * counts[..., 1]
-        cells = list(range(-len(self.cells), 0))
-        return wrong.sum(cells) / counts.sum([*cells, -1]) if wrong.dim() == counts.dim() - 1 else wrong.sum(cells)
+        axes = list(range(-len(self.cells), 0))
+        return wrong.sum(axes) / counts.sum([*axes, -len(self.cells) - 1])
 
     def bayes_labels(self) -> Tensor:
         """The Bayes rule from all modalities, [a_1, …, a_M]."""

@@ -6,4 +6,7 @@ from typing import Any
 
 from mmtheory.claims import Claim
 
-CLAIMS: tuple[Claim[Any], ...] = ()
+from .coverage import COVERAGE
+from .protocol_gate import PROTOCOL_GATE
+
+CLAIMS: tuple[Claim[Any], ...] = (COVERAGE, PROTOCOL_GATE)

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple, final
 import torch
 from torch import Tensor
 
-from ._certificate import Certificate, product, squared_norm
+from ._certificate import Certificate, noise_of, product, squared_norm
 from ._checks import numbers, preference_of, within
 from ._min_norm import min_norm
 from ._nnqp import ENUMERABLE, all_supports
@@ -55,7 +55,7 @@ class CAGrad(Weighting):
         free = mean.phi > 0
         u = _by_support(G, mean) if gramian.shape[-1] <= ENUMERABLE else _by_shift(G, mean)
         length = squared_norm(G, u).clamp(min=0).sqrt()
-        stationary = length <= 0
+        stationary = length**2 <= noise_of(G, u)
         bend = mean.phi.sqrt() / torch.where(stationary, 1.0, length)
         bent = torch.where(stationary[..., None], torch.zeros_like(p), p + bend[..., None] * u)
         return torch.where(free[..., None], bent, p)
@@ -67,7 +67,8 @@ class CAGrad(Weighting):
         radius = self.c * squared_norm(G, p).clamp(min=0).sqrt()
         u = w - p
         total = u.sum(-1, keepdim=True)
-        u = torch.where(total > 0, u / torch.where(total > 0, total, 1.0), p)
+        # Weights of zero say that 0 lies in the hull; its own point is then the dual one.
+        u = torch.where(total > 0, u / torch.where(total > 0, total, 1.0), min_norm(G) if self.c > 0 else p)
         slopes = product(G, w)
         length = squared_norm(G, u).clamp(min=0).sqrt()
         # The primal value min_i⟨g_i, d⟩ against the dual value ⟨g_u, g_0⟩ + √φ‖g_u‖.

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+EPS = torch.finfo(torch.float64).eps
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -136,7 +138,15 @@ def certify_equations(gramian: Tensor, weights: Tensor, residual: Tensor) -> Cer
 
 
 def distance(gramian: Tensor, weights: Tensor, reference: Tensor) -> Tensor:
-    """``‖Jᵀw − Jᵀw_ref‖`` relative to ``‖Jᵀw_ref‖``, from the Gramian alone (absolute where the reference direction is 0)."""
-    apart = squared_norm(gramian, weights - reference).clamp(min=0).sqrt()
+    """``‖Jᵀw − Jᵀw_ref‖`` relative to ``‖Jᵀw_ref‖``, from the Gramian alone; a difference below what the Gramian resolves counts as none."""
+    apart = squared_norm(gramian, weights - reference)
+    unseen = noise_of(gramian, weights) + noise_of(gramian, reference)
+    apart = torch.where(apart > unseen, apart.clamp(min=0), 0.0).sqrt()
     length = squared_norm(gramian, reference).clamp(min=0).sqrt()
     return torch.where(length > 0, apart / torch.where(length > 0, length, 1.0), apart)
+
+
+def noise_of(gramian: Tensor, weights: Tensor) -> Tensor:
+    """What rounding can make of wᵀGw where the direction is zero."""
+    norms = gramian.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    return 16 * weights.shape[-1] * EPS * (weights.abs() * norms).sum(-1) ** 2

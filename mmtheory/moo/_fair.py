@@ -14,7 +14,7 @@ from ._weighting import Weighting
 
 ROUNDS = 100
 COARSE = 1e-6
-POLISH = 2
+POLISH = 4
 
 
 def bargain(gramian: Tensor, alpha: float) -> Tensor:
@@ -45,7 +45,7 @@ def bargain(gramian: Tensor, alpha: float) -> Tensor:
         hessian = C + torch.diag_embed(power * target / b)
         factor, _ = torch.linalg.cholesky_ex(hessian)
         move = torch.cholesky_solve(-gradient[..., None], factor)[..., 0]
-        largest = (1 + power) / 2 * (move / b).abs().amax(-1, keepdim=True)
+        largest = max(1.0, (1 + power) / 2) * (move / b).abs().amax(-1, keepdim=True)
         b = b + move * torch.where(
             largest > 0.25, 1 / (1 + largest), 1.0
         )  # full steps in the region of quadratic convergence

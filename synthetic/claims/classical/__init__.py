@@ -7,6 +7,7 @@ from typing import Any
 from mmtheory.claims import Claim
 
 from .coverage import COVERAGE
+from .product_class import PRODUCT_CLASS
 from .protocol_gate import PROTOCOL_GATE
 
-CLAIMS: tuple[Claim[Any], ...] = (COVERAGE, PROTOCOL_GATE)
+CLAIMS: tuple[Claim[Any], ...] = (PRODUCT_CLASS, COVERAGE, PROTOCOL_GATE)

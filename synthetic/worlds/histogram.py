@@ -38,7 +38,7 @@ class Histogram(Enumerated):
 
     Source: derived here (theory §11.5).
 
-    >>> world = Histogram(cells=(2, 2), signal=(0.0, 0.0), interaction=2.0)
+    >>> world = Histogram(cells=(2, 2), signal=(0.0, 0.0), interaction=2.0, decay=1.0)
     >>> round(world.known("bayes_risk", {"a"}).middle, 6), round(world.known("bayes_risk", {"a", "b"}).middle, 6)
     (0.5, 0.119203)
     """

@@ -1,11 +1,9 @@
-"""Decompositions against cvxpy (equal) and dit (near); integrals against scipy."""
+"""Decompositions against cvxpy, the paper's own program; integrals against scipy."""
 
 import itertools
 import math
-import warnings
 
 import cvxpy as cp
-import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
@@ -49,41 +47,6 @@ def test_cvxpy_agrees(shape, spike, route):
 def test_cvxpy_agrees_on_gates(gate):
     table = Table(gate).table
     assert float(info.pid(table).synergy) == pytest.approx(cvxpy_synergy(table), rel=0, abs=1e-4)
-
-
-def dit_decomposition(table):
-    """dit's PID_BROJA atoms in nats."""
-    state = np.random.get_state()  # noqa: NPY002 (dit draws from the global generator; it is put back)
-    np.random.seed(0)  # noqa: NPY002
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import dit
-
-        cells = [c for c in itertools.product(*map(range, table.shape)) if float(table[c]) > 0]
-        law = dit.Distribution(["".join(map(str, c)) for c in cells], [float(table[c]) for c in cells])
-        found = dit.pid.PID_BROJA(law, [[0], [1]], [2])
-        names = [((0,), (1,)), ((0,),), ((1,),), ((0, 1),)]
-        atoms = [float(found.get_pi(name)) * math.log(2) for name in names]
-    np.random.set_state(state)  # noqa: NPY002
-    return atoms
-
-
-@pytest.mark.parametrize("gate", ["and", "xor", "unq"])
-def test_dit_agrees_on_gates(gate):
-    table = Table(gate).table
-    assert info.pid(table).atoms().tolist() == pytest.approx(dit_decomposition(table), rel=0, abs=1e-4)
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_dit_comes_as_near_as_its_optimiser_does(seed):
-    """dit stops early on one side and leaves the marginals a little on the other: its synergy lies within 1e-3 nat of ours.
-
-    Nothing finer can be asked of it (at seed 0 its point is infeasible by enough to lie 1e-5 beyond a value that our
-    certificate excludes, on some machines); the sharp comparison is the one with cvxpy above.
-    """
-    table = random_table(seed, (2, 3, 2))
-    ours = info.pid(table)
-    assert dit_decomposition(table) == pytest.approx(ours.atoms().tolist(), rel=0, abs=1e-3)
 
 
 @pytest.mark.parametrize("d2", [1e-3, 0.36, 1.0, 4.0, 30.0])

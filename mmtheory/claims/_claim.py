@@ -96,6 +96,18 @@ class Claim(ABC, Generic[W]):
     def controls(self) -> tuple[Control, ...]:
         """Wrong statements, wrong formulas or lying worlds, each of which must come out VIOLATED."""
 
+    def tightened(self, factor: float) -> Claim[W] | None:
+        """The same statement with its slack multiplied by ``factor``; None where there is no slack to multiply.
+
+        A claim that gives one is confronted with less and less slack after it held, so that the finding says how much of the bound
+        could be saved in this world; a bound that survives a hundredth of its slack is VACUOUS there.
+        """
+        return None
+
+    def remarks(self, world: W) -> tuple[str, ...]:
+        """What else a reader of the verdict should know, as sentences: whether a bound that holds says anything, from which size on."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class Control:

@@ -15,6 +15,8 @@ from mmtheory.world import World
 
 from ._claim import Budget, Claim, Trial
 
+LADDER = (0.5, 0.1, 0.01)
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -61,6 +63,13 @@ class Finding:
     seconds: float
     broken_assumptions: tuple[str, ...] = ()
     controls: Mapping[str, Verdict] = field(default_factory=dict[str, Verdict])
+    ladder: Mapping[float, Verdict] = field(default_factory=dict[float, Verdict])
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def tightness(self) -> float | None:
+        """The smallest factor by which the slack was multiplied without a refutation; None where there is no slack to multiply."""
+        return min((1.0, *(c for c, v in self.ladder.items() if v is not Verdict.VIOLATED))) if self.ladder else None
 
     @property
     def worst(self) -> Case | None:
@@ -100,7 +109,7 @@ def confront(
     """Look at doubling n, spending alpha/2^k at look k, until every case is decided or the budget is spent; then try the controls.
 
     The k-th look uses at most alpha/2^k, so all looks together err with probability at most alpha whenever they stop. A claim that holds
-    while one of its controls does not come out VIOLATED is VACUOUS in that world.
+    while one of its controls does not come out VIOLATED is VACUOUS in that world, and so is a bound that survives a hundredth of its slack.
 
     :param world: the world to confront it with; the claim's own by default.
     :param budget: ``"small"``, ``"full"`` (the claim's declared ones), or a Budget.
@@ -111,7 +120,8 @@ def confront(
     spend = claim.budgets[budget] if isinstance(budget, str) else budget
     root = stream.child(claim.id)
     broken = claim.broken_assumptions(here)
-    cases, verdict, n, controls = (), Verdict.OUT_OF_SCOPE, 0, dict[str, Verdict]()
+    cases, verdict, n = (), Verdict.OUT_OF_SCOPE, 0
+    controls, ladder = dict[str, Verdict](), dict[float, Verdict]()
     if not broken:
         cases, verdict, n = _looks(claim, here, root, spend, device, on_look, None)
         for control in claim.controls():
@@ -120,14 +130,31 @@ def confront(
                 control.claim, control.world, root.child("control", control.name), limits, device, on_look, control.name
             )
             controls[control.name] = found
-        if verdict is Verdict.HOLDS and not (controls and all(v is Verdict.VIOLATED for v in controls.values())):
-            verdict = Verdict.VACUOUS
+        if verdict is Verdict.HOLDS:
+            ladder = _descend(claim, here, root, spend, device, on_look)
+            caught = bool(controls) and all(v is Verdict.VIOLATED for v in controls.values())
+            if not caught or ladder.get(LADDER[-1]) in {Verdict.HOLDS, Verdict.INCONCLUSIVE}:
+                verdict = Verdict.VACUOUS
     return Finding(
         claim=claim.id, source=str(claim.source), tag=claim.source.tag, statement=claim.statement, verdict=verdict,
         registered=claim.registered, relation=claim.relation.value, margin=claim.margin, n=n, unit=claim.unit, alpha=spend.alpha,
         world=here.label(), dials=here.dials(), cases=cases, stream=str(root), seconds=time.perf_counter() - started,
-        broken_assumptions=broken, controls=controls,
+        broken_assumptions=broken, controls=controls, ladder=ladder, remarks=claim.remarks(here),
     )  # fmt: skip
+
+
+def _descend(
+    claim: Claim[Any], world: World, stream: Stream, budget: Budget, device: str, on_look: Callable[[Look], None]
+) -> dict[float, Verdict]:
+    """Verdicts with less and less slack, down to the first refutation; nothing for a claim without slack."""
+    ladder = dict[float, Verdict]()
+    for factor in LADDER:
+        rung = claim.tightened(factor)
+        if rung is None or Verdict.VIOLATED in ladder.values():
+            break
+        name = f"slack × {factor:g}"
+        _, ladder[factor], _ = _looks(rung, world, stream.child("ladder", name), budget, device, on_look, name)
+    return ladder
 
 
 def _looks(

@@ -57,6 +57,9 @@ def finding_json(finding: Finding) -> dict[str, Any]:
         "dials": finite(finding.dials),
         "stream": finding.stream,
         "broken_assumptions": list(finding.broken_assumptions),
+        "ladder": [{"slack": factor, "verdict": verdict.value} for factor, verdict in finding.ladder.items()],
+        "tightness": finding.tightness,
+        "remarks": list(finding.remarks),
     }
 
 

@@ -128,11 +128,15 @@ def number(value: float | None) -> str:
 
 
 def tightness(finding: Mapping[str, Any]) -> str:
-    """How much of a bound its observed side uses, in the decisive case: 1 is tight, 0 is empty; a dash for equalities.
+    """The smallest factor of the slack that was not refuted where there is one, otherwise how much of a bound its observed side uses.
+
+    That is in the decisive case; 1 is tight, 0 is empty; a dash for equalities.
 
     >>> tightness({"relation": "<=", "left": [1.0, 1.0], "right": [4.0, 4.0]})
     '0.25'
     """
+    if finding.get("tightness") is not None:
+        return f"× {finding['tightness']:g}"
     sides = [*finding["left"], *finding["right"]]
     if finding["relation"] == "==" or None in sides:
         return "–"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -51,13 +51,19 @@ def pairs(world: Histogram) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
     return {f"{','.join(sorted(m))} over {','.join(sorted(n))}": (m, n) for m in every for n in every if n < m}
 
 
-def failure_rates(cases: Mapping[str, Callable[[], Iterator[Tensor]]], trial: Trial) -> dict[str, Interval]:
-    """Clopper–Pearson interval of each case's failure probability from its indicator stacks, alphas summing to the trial's."""
-    found: dict[str, Interval] = {}
-    for name, stacks in cases.items():
-        failed = sum(int(stack.sum()) for stack in stacks())
-        found[name] = clopper_pearson(failed, trial.n, alpha=trial.alpha / len(cases))
-    return found
+def failure_rates(
+    world: Histogram, sizes: Iterable[int], trial: Trial, judge: Callable[[int, Votes], Mapping[str, Tensor]]
+) -> dict[str, Interval]:
+    """Clopper–Pearson interval of each case's failure probability, alphas summing to the trial's.
+
+    :param judge: indicators of failure [R] by case, of the samples of one size; all cases of a size look at the same samples.
+    """
+    failed: dict[str, int] = {}
+    for m in sizes:
+        for stack in votes(world, m, trial):
+            for name, indicator in judge(m, stack).items():
+                failed[name] = failed.get(name, 0) + int(indicator.sum())
+    return {name: clopper_pearson(k, trial.n, alpha=trial.alpha / len(failed)) for name, k in failed.items()}
 
 
 def bayes_gap(world: Histogram, more: frozenset[str], fewer: frozenset[str]) -> float:

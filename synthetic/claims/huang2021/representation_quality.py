@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
@@ -16,7 +15,7 @@ from mmtheory.info import subsets
 from mmtheory.stats import Interval, Relation
 from synthetic.worlds import Histogram
 
-from ._votes import Votes, bayes_gap, exceeds, failure_rates, votes
+from ._votes import Votes, bayes_gap, exceeds, failure_rates
 
 
 @final
@@ -36,39 +35,36 @@ class RepresentationQuality(Claim[Histogram]):
     factor: float = 1.0
 
     def analytic(self, world: Histogram) -> Sides:
-        return {name: Interval.exact(self.delta) for name in self._cases(world)}
+        return {name: Interval.exact(self.delta) for m in self.sizes for name in self._cases(world, m)}
 
-    def _cases(self, world: Histogram) -> dict[str, tuple[Variant, str, frozenset[str], int]]:
+    def _cases(self, world: Histogram, m: int) -> dict[str, tuple[Variant, str, frozenset[str]]]:
         return {
-            f"{variant}, {encoder} {','.join(sorted(s))}, m={m}": (variant, encoder, s, m)
+            f"{variant}, {encoder} {','.join(sorted(s))}, m={m}": (variant, encoder, s)
             for variant in ("paper", "sharp")
             for encoder in ("frozen", "learnt")
             for s in subsets(world.modalities)
-            for m in self.sizes
         }
 
     def empirical(self, world: Histogram, trial: Trial) -> Sides:
-        cases = {n: partial(self._failures, world, *case, trial) for n, case in self._cases(world).items()}
-        return failure_rates(cases, trial)
+        return failure_rates(world, self.sizes, trial, partial(self._failures, world))
 
-    def _failures(
-        self, world: Histogram, variant: Variant, encoder: str, given: frozenset[str], m: int, trial: Trial
-    ) -> Iterator[Tensor]:
+    def _failures(self, world: Histogram, m: int, stack: Votes) -> dict[str, Tensor]:
         every = frozenset(world.modalities)
-        own, full = (world.complexity(m, s).high for s in (given, every))
+        bayes = world.bayes_labels().expand(*stack.counts.shape[:-1])
+        reference = world.empirical_risk(bayes, stack.counts)
+        centred = {s: stack.empirical_risk(s) - reference for s in subsets(world.modalities)}
+        quality = {("frozen", s): torch.full_like(reference, bayes_gap(world, s, every)) for s in centred}
+        quality |= {("learnt", s): self._learnt_quality(world, stack, s) for s in centred}
+        return {
+            name: exceeds(quality[encoder, s] - centred[s], self.factor * self._slack(world, m, variant, s))
+            for name, (variant, encoder, s) in self._cases(world, m).items()
+        }
+
+    def _slack(self, world: Histogram, m: int, variant: Variant, given: frozenset[str]) -> float:
+        own, full = (world.complexity(m, s).high for s in (given, frozenset(world.modalities)))
         if variant == "sharp":
-            slack = quality_slack(own / 2, m, self.delta, variant="sharp").value
-        else:
-            slack = quality_slack(own, m, self.delta, variant="paper", full_complexity=full, lipschitz=0.5).value
-        for stack in votes(world, m, trial):
-            reference = world.empirical_risk(world.bayes_labels().expand(*stack.counts.shape[:-1]), stack.counts)
-            centred = stack.empirical_risk(given) - reference
-            quality = (
-                self._learnt_quality(world, stack, given)
-                if encoder == "learnt"
-                else torch.full_like(centred, bayes_gap(world, given, every))
-            )
-            yield exceeds(quality - centred, self.factor * slack)
+            return quality_slack(own / 2, m, self.delta, variant="sharp").value
+        return quality_slack(own, m, self.delta, variant="paper", full_complexity=full, lipschitz=0.5).value
 
     @staticmethod
     def _learnt_quality(world: Histogram, stack: Votes, given: frozenset[str]) -> Tensor:
@@ -79,8 +75,10 @@ class RepresentationQuality(Claim[Histogram]):
         return sum((mass.amin(-1) for mass in masses), torch.zeros(())) - world.joint.amin(-1).sum()
 
     def controls(self) -> tuple[Control, ...]:
-        small = replace(self, id=f"{self.id}!slack × 0.01", factor=0.01, sizes=(100, 1000))
-        return (Control("slack × 0.01", small, self.world),)
+        return (Control("slack × 0.01", self.tightened(0.01), self.world),)
+
+    def tightened(self, factor: float) -> RepresentationQuality:
+        return replace(self, id=f"{self.id}!slack × {factor:g}", factor=factor, sizes=self.sizes[:2])
 
 
 REPRESENTATION_QUALITY: Claim[Any] = RepresentationQuality(

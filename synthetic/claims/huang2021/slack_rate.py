@@ -9,7 +9,6 @@ from typing import Any, final
 import torch
 
 from mmtheory.bounds import informative_size, labelling_complexity, risk_difference_slack
-from mmtheory.bounds import risk_difference_slack as slack_of
 from mmtheory.claims import Budget, Claim, Control, Sides, Source, Trial, misstated
 from mmtheory.stats import Interval, exponent, student
 from synthetic.worlds import Histogram
@@ -17,18 +16,15 @@ from synthetic.worlds import Histogram
 from ._votes import bayes_gap, votes
 
 
-def measured_slack(world: Histogram, m: int, trial: Trial, *, variant: str, delta: float, alpha: float) -> Interval:
-    """The slack with the complexity estimated from ``trial.n`` samples of size m, as an interval."""
+def measured_slack(world: Histogram, m: int, trial: Trial, *, delta: float, alpha: float) -> dict[str, Interval]:
+    """Both forms' slack with the complexity estimated from ``trial.n`` samples of size m, as intervals."""
     every = frozenset(world.modalities)
     found = torch.cat([labelling_complexity(world.occupancy(v.counts, every)) for v in votes(world, m, trial)])
     side = student(found, alpha=alpha).clipped(0.0, 1.0)
-    ends = [
-        slack_of(c, m, delta, variant="paper", lipschitz=0.5).value
-        if variant == "paper"
-        else slack_of(c / 2, m, delta, variant="sharp").value
-        for c in (side.low, side.high)
-    ]
-    return Interval(ends[0], ends[1], alpha)
+    ends = (side.low, side.high)
+    paper = [risk_difference_slack(c, m, delta, variant="paper", lipschitz=0.5).value for c in ends]
+    sharp = [risk_difference_slack(c / 2, m, delta, variant="sharp").value for c in ends]
+    return {"paper": Interval(paper[0], paper[1], alpha), "sharp": Interval(sharp[0], sharp[1], alpha)}
 
 
 @final
@@ -48,11 +44,10 @@ class SlackRate(Claim[Histogram]):
 
     def empirical(self, world: Histogram, trial: Trial) -> Sides:
         sides: dict[str, Interval] = {}
+        share = trial.alpha / (4 * len(self.sizes))
+        measured = [measured_slack(world, m, trial, delta=self.delta, alpha=share) for m in self.sizes]
         for variant in ("paper", "sharp"):
-            share = trial.alpha / (4 * len(self.sizes))
-            curve = [
-                measured_slack(world, m, trial, variant=variant, delta=self.delta, alpha=share) for m in self.sizes
-            ]
+            curve = [slack[variant] for slack in measured]
             x = [float(m) for m in self.sizes]
             fits = [exponent(x, [side.low + t * (side.high - side.low) for side, t in zip(curve, tilt, strict=True)], alpha=trial.alpha / 8)
                     for tilt in _tilts(len(curve))]  # fmt: skip
@@ -103,9 +98,10 @@ class InformativeSize(Claim[Histogram]):
         gap = abs(bayes_gap(world, frozenset(world.modalities), frozenset(world.modalities[:1])))
         sides: dict[str, Interval] = {}
         grid = self._grid()
+        share = trial.alpha / (2 * len(grid))
+        measured = [measured_slack(world, m, trial, delta=self.delta, alpha=share) for m in grid]
         for variant in ("paper", "sharp"):
-            share = trial.alpha / (2 * len(grid))
-            curve = [measured_slack(world, m, trial, variant=variant, delta=self.delta, alpha=share) for m in grid]
+            curve = [slack[variant] for slack in measured]
             above = max((math.log(m) for m, s in zip(grid, curve, strict=True) if s.low > gap), default=-math.inf)
             below = min((math.log(m) for m, s in zip(grid, curve, strict=True) if s.high < gap), default=math.inf)
             sides[variant] = Interval(min(above, below), max(above, below), trial.alpha / 2)

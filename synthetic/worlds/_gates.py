@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmtheory.errors import ArgumentError
 
-MOST_CELLS = 20_000_000
+from ._enumerated import MOST_CELLS
 
 
 def _gate(count: int, classes: int, rule: Callable[[tuple[int, ...]], int]) -> Tensor:

@@ -94,7 +94,7 @@ class Gated(Enumerated):
         return torch.stack([*rows, torch.stack([right, wrong], -1), torch.stack([wrong, right], -1)], 1)
 
     @cached_property
-    def joint(self) -> Tensor:
+    def table(self) -> Tensor:
         """The table of complete samples, [4, …, 4, 2]."""
         count = len(self.modalities)
         table = torch.full((2,), 0.5, dtype=torch.float64)
@@ -184,8 +184,8 @@ class Gated(Enumerated):
 
         Keys ``mean a``, ``variance a``, …, ``variance a-b``.
         """
-        cells = torch.cartesian_prod(*(torch.arange(s) for s in self.joint.shape)).T
-        symbols, mass = dict(zip(self.modalities, cells[:-1], strict=True)), self.joint.flatten()
+        cells = torch.cartesian_prod(*(torch.arange(s) for s in self.table.shape)).T
+        symbols, mass = dict(zip(self.modalities, cells[:-1], strict=True)), self.table.flatten()
         value = self.sample_shapley(symbols, cells[-1], game=game)
         first, second = self.modalities[:2]
         found: dict[str, Interval] = {}

@@ -63,7 +63,7 @@ class Histogram(Enumerated):
         return names(len(self.cells), self.name)
 
     @cached_property
-    def joint(self) -> Tensor:
+    def table(self) -> Tensor:
         count = len(self.cells)
         signal = per_modality(self.signal, (1.0, 1.0), count, "signal")
         mass = torch.ones((), dtype=torch.float64)
@@ -83,8 +83,8 @@ class Histogram(Enumerated):
 
     def counts(self, m: int, draws: Draws) -> Tensor:
         """How many of m samples fell into each cell of the table, [*batch, a_1, …, a_M, 2]: the multinomial law itself."""
-        shape = self.joint.shape
-        table = (self.joint / self.joint.sum()).flatten().numpy()
+        shape = self.table.shape
+        table = (self.table / self.table.sum()).flatten().numpy()
         return draws.fill("counts", shape, lambda g, _s: g.multinomial(m, table).reshape(shape)).double()
 
     def learnt(self, counts: Tensor, given: Iterable[str], ties: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Histogram(Enumerated):
 
     def risk(self, labels: Tensor) -> Tensor:
         """Exact 0–1 risk of a labelling broadcastable against the cells, [*batch]."""
-        wrong = labels * self.joint[..., 0] + (1 - labels) * self.joint[..., 1]
+        wrong = labels * self.table[..., 0] + (1 - labels) * self.table[..., 1]
         return wrong.sum(list(range(-len(self.cells), 0)))
 
     def empirical_risk(self, labels: Tensor, counts: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class Histogram(Enumerated):
 
     def bayes_labels(self) -> Tensor:
         """The Bayes rule from all modalities, [a_1, …, a_M]."""
-        return (self.joint[..., 1] > self.joint[..., 0]).double()
+        return (self.table[..., 1] > self.table[..., 0]).double()
 
     def occupancy(self, counts: Tensor, given: Iterable[str]) -> Tensor:
         """How many samples each cell of S holds, [*batch, cells of S]."""

@@ -73,7 +73,7 @@ class SelectionTable(Enumerated):
         return {**logits, "inter": self.lam * (total % a == digit).double()}
 
     @cached_property
-    def joint(self) -> Tensor:
+    def table(self) -> Tensor:
         weight = sum(self.experts.values(), torch.tensor(0.0, dtype=torch.float64)) - sum(
             max(k, 0.0) for k in self.kappa
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar, Self, cast, final
@@ -12,20 +12,16 @@ import torch
 from torch import Tensor
 
 from mmtheory import info
-from mmtheory.batch import Batch
-from mmtheory.errors import ArgumentError, InfeasibleError, NotExactError
-from mmtheory.rng import Draws
+from mmtheory.errors import ArgumentError, InfeasibleError
 from mmtheory.stats import Interval
-from mmtheory.world import Task, World
 
-from ._gates import GATES, MOST_CELLS, channels, composite, noisy, subsystems
-
-_ROUNDING = 1e-12
+from ._enumerated import MOST_CELLS, ROUNDING, Answer, Enumerated
+from ._gates import GATES, channels, composite, noisy, subsystems
 
 
 @final
 @dataclass(frozen=True)
-class Table(World):
+class Table(Enumerated):
     r"""Any law of finitely many symbols: logic gates, symmetric channels, composite bits, or an explicit table.
 
     Inputs are integer symbols, one a modality. With fair input bits, ``xor`` of all is parity: every proper subset of the modalities knows
@@ -46,7 +42,6 @@ class Table(World):
     """
 
     name: ClassVar[str] = "table"
-    task: ClassVar[Task] = "classification"
 
     gate: str = "xor"
     count: int = 2
@@ -94,11 +89,6 @@ class Table(World):
             clean = composite(self.bits) if self.gate == "composite" else GATES[self.gate](self.count)
         return noisy(clean, self.label_noise)
 
-    @property
-    def classes(self) -> int:
-        """Labels."""
-        return self.table.shape[-1]
-
     @classmethod
     def from_targets(cls, redundancy: float, unique_first: float, unique_second: float, synergy: float) -> Self:
         """The two-modality table with exactly this decomposition: one noisy bit for each atom.
@@ -114,25 +104,6 @@ class Table(World):
         nested = _nested(subsystems(parts, 2).tolist())
         return cls("joint", joint=nested)
 
-    def draw(self, n: int, draws: Draws) -> Batch:
-        edges = self.table.flatten().cumsum(0).to(draws.device)
-        cell = torch.searchsorted(edges / edges[-1], draws.uniform("cell", n), right=True)
-        symbols = torch.unravel_index(cell, self.table.shape)
-        return Batch(dict(zip(self.modalities, symbols[:-1], strict=True)), symbols[-1])
-
-    def marginal(self, given: Iterable[str]) -> Tensor:
-        """The law of (x_S, y) with x_S as one symbol, [cells of S, y]."""
-        keep = set(given)
-        drop = [i for i, m in enumerate(self.modalities) if m not in keep]
-        return (self.table.sum(drop) if drop else self.table).reshape(-1, self.classes)
-
-    def posterior(self, x: Mapping[str, Tensor]) -> Tensor:
-        """p(y | x_S) for the modalities that x holds, [*shape of the symbols, y]; a symbol of probability 0 has none, all zeros."""
-        names = [m for m in self.modalities if m in x]
-        drop = [i for i, m in enumerate(self.modalities) if m not in x]
-        table = info.posterior(self.table.sum(drop) if drop else self.table)
-        return table[tuple(x[m] for m in names)]
-
     def risk(self, model: Callable[[Mapping[str, Tensor]], Tensor]) -> Interval:
         """Exact 0–1 risk of any predictor, from its answer on every input cell.
 
@@ -144,48 +115,14 @@ class Table(World):
         label = answer.argmax(-1) if answer.dim() == 2 else answer.long()
         flat = self.table.reshape(-1, self.classes)
         wrong = flat.sum(-1) - flat.gather(-1, label[:, None])[:, 0]
-        return Interval.exact(float(wrong.sum()), _ROUNDING)
+        return Interval.exact(float(wrong.sum()), ROUNDING)
 
-    def decomposition(self, first: Iterable[str], second: Iterable[str]) -> info.Decomposition:
-        """The certified decomposition of two disjoint groups of modalities about the label.
-
-        :raises ArgumentError: groups that overlap or are empty.
-        """
-        groups = [[m for m in self.modalities if m in set(g)] for g in (first, second)]
-        if not all(groups) or set(groups[0]) & set(groups[1]):
-            raise ArgumentError(f"{self.name}: expected two disjoint groups of modalities, found {groups}")
-        axes = [self.modalities.index(m) for m in (*groups[0], *groups[1])]
-        drop = [i for i in range(len(self.modalities)) if i not in axes]
-        table = self.table.permute(*axes, *drop, -1)
-        table = table.sum(list(range(len(axes), len(self.modalities)))) if drop else table
-        return info.pid(table.flatten(0, len(groups[0]) - 1).flatten(1, -2))
-
-    def exact(self) -> Mapping[tuple[str, str], Callable[[frozenset[str]], Interval]]:
-        known: dict[tuple[str, str], Callable[[frozenset[str]], Interval]] = {
-            ("information", "divergence"): self._of(info.information),
-            ("information", "entropies"): self._of(
-                lambda p: info.entropy(p.sum(0)) + info.entropy(p.sum(1)) - info.entropy(p.flatten())
-            ),
-            ("bayes_risk", "lost mass"): self._of(info.bayes_error),
-            ("bayes_risk", "best mass"): self._of(lambda p: 1 - p.amax(1).sum()),
-            ("label_entropy", "table"): self._of(lambda p: info.entropy(p.sum(0))),
-            ("posterior_entropy", "rows"): self._of(info.conditional_entropy),
-            ("posterior_entropy", "chain rule"): self._of(lambda p: info.entropy(p.flatten()) - info.entropy(p.sum(1))),
-        }
-        if len(self.modalities) == 2:
+    def exact(self) -> Mapping[tuple[str, str], Answer]:
+        known = dict(super().exact())
+        if len(self.modalities) == 2 and self.gate != "joint" and (self.gate != "composite" or self.label_noise == 0):
             for atom in ("redundancy", "unique", "synergy"):
-                known[atom, "certified"] = partial(self._atom, atom=atom, closed=False)
-                if self.gate != "joint" and (self.gate != "composite" or self.label_noise == 0):
-                    known[atom, "closed form"] = partial(self._atom, atom=atom, closed=True)
+                known[atom, "closed form"] = partial(self._closed_atom, atom=atom)
         return known
-
-    def _of(self, functional: Callable[[Tensor], Tensor]) -> Callable[[frozenset[str]], Interval]:
-        """A functional of the law of (x_S, y), as an exact answer."""
-        return lambda given: Interval.exact(float(functional(self.marginal(given))), _ROUNDING).clipped(0, math.inf)
-
-    @cached_property
-    def _certified(self) -> info.Decomposition:
-        return self.decomposition(*self.modalities)
 
     @cached_property
     def _closed(self) -> info.Decomposition:
@@ -197,15 +134,8 @@ class Table(World):
         parts = [info.information(self.marginal(g)) for g in (*self.modalities, self.modalities)]
         return info.mmi_decomposition(*parts)
 
-    def _atom(self, given: frozenset[str], *, atom: str, closed: bool) -> Interval:
-        """One atom: unique information of the given modality, the others of both."""
-        needed = 1 if atom == "unique" else 2
-        if len(given) != needed:
-            raise NotExactError(f"{self.name}: expected {atom} of {needed} modalities, found {len(given)}")
-        found = self._closed if closed else self._certified
-        field = "unique_first" if self.modalities[0] in given else "unique_second"
-        value = getattr(found, field if atom == "unique" else atom)
-        return Interval.exact(float(value), float(found.gap) + _ROUNDING)
+    def _closed_atom(self, given: frozenset[str], *, atom: str) -> Interval:
+        return self.atom(self._closed, given, atom)
 
 
 def _flip(information: float) -> float:

@@ -50,8 +50,8 @@ def test_one_full_pattern_is_no_missingness(world):
 @settings(max_examples=25)
 def test_the_vote_is_bayes(world):
     for given_ in (frozenset(), *subsets(world.modalities)):
-        one, two = (world.known("bayes_risk", given_, route=r).middle for r in world.routes("bayes_risk"))
-        assert one == pytest.approx(two, abs=1e-11)
+        by_vote = world.known("bayes_risk", given_, route="vote").middle
+        assert by_vote == pytest.approx(world.known("bayes_risk", given_, route="lost mass").middle, abs=1e-11)
 
 
 @given(world=gated(), seed=st.integers(0, 2**32))

@@ -87,7 +87,7 @@ def close(a: torch.Tensor, b: torch.Tensor, tol: float, scale: torch.Tensor | fl
 @few
 @given(cases)
 def test_min_norm_has_no_duality_gap_over_six_decades(case):
-    J, G = gramians(*case)
+    _, G = gramians(*case)
     for w in (MGDA().weights(G), torch.stack([MGDA().weights(g) for g in G])):
         c = certify("mgda", G, w)
         least = G.diagonal(dim1=-2, dim2=-1).amin(-1)
@@ -101,7 +101,7 @@ def test_min_norm_has_no_duality_gap_over_six_decades(case):
 @few
 @given(cases)
 def test_pivoting_active_set_and_enumeration_agree(case):
-    J, G = gramians(*case)
+    _, G = gramians(*case)
     q = (G @ Stream(case[2]).draws(range(len(G))).normal("p", case[0], 1))[..., 0]
     scale = (G.abs() @ q.abs()[..., None])[..., 0].amax(-1) + q.abs().amax(-1)
     reference = nnqp_by_enumeration(G, q)
@@ -182,7 +182,7 @@ def test_min_norm_ignores_convex_combinations_and_only_shrinks(case):
 @few
 @given(cases)
 def test_upgrad_and_dualproj_conflict_with_nothing(case):
-    J, G = gramians(*case)
+    _, G = gramians(*case)
     norms = G.diagonal(dim1=-2, dim2=-1).sqrt()
     for w in (UPGrad().weights(G), DualProj().weights(G)):
         slack = 1e-11 * norms * (norms * w).sum(-1, keepdim=True)
@@ -193,7 +193,7 @@ def test_upgrad_and_dualproj_conflict_with_nothing(case):
 @few
 @given(cases)
 def test_upgrad_is_linear_under_positive_row_scaling(case):
-    J, G = gramians(*case)
+    J, _ = gramians(*case)
     draws = Stream(case[2]).draws(range(len(J)))
     a, b = (10 ** (4 * draws.uniform(n, case[0], 1) - 2) for n in "ab")
     sum_of, of_sum = [direction(c * J, UPGrad().weights((c * J) @ (c * J).mT)) for c in (a, b)], (a + b) * J
@@ -204,7 +204,7 @@ def test_upgrad_is_linear_under_positive_row_scaling(case):
 @few
 @given(cases)
 def test_upgrad_is_the_mean_without_conflict_and_half_pcgrad_for_two(case):
-    J, G = gramians(*case)
+    _, G = gramians(*case)
     assert close(UPGrad().weights(G.abs() @ G.abs()), torch.full_like(G[..., 0], 1 / case[0]), 1e-12)
     two = G[:, :2, :2]
     assert close(2 * UPGrad().weights(two), PCGrad().weights(two), 1e-9, PCGrad().weights(two).abs() + 1)
@@ -332,7 +332,7 @@ def test_sdmgrad_is_min_norm_of_shifted_rows(case, lam):
 @few
 @given(cases)
 def test_capped_weights_lie_between_the_mean_and_min_norm(case):
-    J, G = gramians(*case)
+    _, G = gramians(*case)
     m = case[0]
     least = G.diagonal(dim1=-2, dim2=-1).amax(-1)
     assert close(CappedMGDA(cap=1 / m).weights(G), torch.full_like(G[..., 0], 1 / m), 1e-12)

@@ -186,7 +186,7 @@ def tables(draw):
 @given(world=tables())
 def test_table_posterior_is_the_product_of_its_experts(world):
     logits = sum(world.experts.values())
-    law = world.joint / world.joint.sum(-1, keepdim=True)
+    law = world.table / world.table.sum(-1, keepdim=True)
     torch.testing.assert_close(logits.softmax(-1), law, rtol=1e-10, atol=1e-12)
 
 
@@ -197,7 +197,7 @@ def test_table_without_evidence_of_its_own_is_pure_interaction(world):
         rest = frozenset(bare.modalities) - {m}
         assert bare.known("information", rest).high < 1e-10
     naive = replace(world, lam=0.0)
-    given_label = naive.joint / naive.joint.sum(tuple(range(len(naive.kappa))), keepdim=True)
+    given_label = naive.table / naive.table.sum(tuple(range(len(naive.kappa))), keepdim=True)
     product = torch.ones(())
     for i in range(len(naive.kappa)):
         product = product * given_label.sum([j for j in range(len(naive.kappa)) if j != i], keepdim=True)

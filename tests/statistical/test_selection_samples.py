@@ -49,9 +49,9 @@ def test_risk_and_information_of_samples(world):
 def test_cells_of_samples(world):
     batch = world.sample(N, stream=Stream(13, ("cells",)))
     index = torch.zeros_like(batch.y)
-    for symbols, size in zip((*batch.x.values(), batch.y), world.joint.shape, strict=True):
+    for symbols, size in zip((*batch.x.values(), batch.y), world.table.shape, strict=True):
         index = index * size + symbols
-    law = world.joint.flatten()
+    law = world.table.flatten()
     for k, p in enumerate(law.tolist()):
         if p == 0:
             assert not bool((index == k).any())

@@ -33,14 +33,14 @@ class Coverage(Claim[Histogram]):
         return dict.fromkeys(names, Interval.exact(self.delta))
 
     def empirical(self, world: Histogram, trial: Trial) -> Sides:
-        n, table = self.size, world.joint.flatten(0, -2)
+        n, table = self.size, world.table.flatten(0, -2)
         law = (table / table.sum()).flatten().numpy()
         drawn = trial.stream.child("counts").numpy().multinomial(n, law, size=trial.n)
         counts = torch.from_numpy(drawn).double().unflatten(-1, table.shape)
         ones, truth = counts[..., 1].sum(-1).long(), float(table[:, 1].sum())
         missed = {name: ~inside[ones] for name, inside in self._caught(truth).items()}
-        seen = counts.sum(-1).unflatten(-1, world.joint.shape[:-1]).flatten(2).sum(-1).cumsum(-1) / n
-        real = world.joint.flatten(1).sum(-1).cumsum(0)
+        seen = counts.sum(-1).unflatten(-1, world.table.shape[:-1]).flatten(2).sum(-1).cumsum(-1) / n
+        real = world.table.flatten(1).sum(-1).cumsum(0)
         missed["dkw"] = (seen - real).abs().amax(-1) > self.scale * dkw(n, alpha=self.delta)
         coin = (counts[..., 1] + 1) / (counts.sum(-1) + 2)
         gibbs = (coin * counts[..., 0] + (1 - coin) * counts[..., 1]).sum(-1) / n

@@ -71,8 +71,8 @@ class RepresentationQuality(Claim[Histogram]):
         """Least mass of each of the two codes, minus the Bayes risk from everything."""
         code = stack.labels(given).unsqueeze(-1)
         cells = list(range(-len(world.cells) - 1, -1))
-        masses = [(c * world.joint).sum(cells) for c in (code, 1 - code)]
-        return sum((mass.amin(-1) for mass in masses), torch.zeros(())) - world.joint.amin(-1).sum()
+        masses = [(c * world.table).sum(cells) for c in (code, 1 - code)]
+        return sum((mass.amin(-1) for mass in masses), torch.zeros(())) - world.table.amin(-1).sum()
 
     def controls(self) -> tuple[Control, ...]:
         return (Control("slack × 0.01", self.tightened(0.01), self.world),)

@@ -50,9 +50,9 @@ class ProductOfExperts(Claim[SelectionTable]):
                 "gradient is p − e_y": gradient - slope[:, None],
             }
             worst = {k: max(worst[k], float(found[k].abs().max())) for k in worst}
-        shape, parts = world.joint.shape, world.experts.values()
+        shape, parts = world.table.shape, world.experts.values()
         stacked = torch.stack([part.expand(shape) for part in parts], -2)
-        law = (world.joint / world.joint.sum(-1, keepdim=True)).log()
+        law = (world.table / world.table.sum(-1, keepdim=True)).log()
         worst["the world's posterior"] = float((self._combine(stacked) - law).abs().max())
         return {case: Interval.exact(value) for case, value in worst.items()}
 

@@ -166,7 +166,7 @@ def test_state_is_carried_by_the_report():
         seen.append(report.weights)
     assert seen[0][0] < seen[1][0] < seen[2][0]
     per_block = moo_backward([x[0] ** 2, x[1] ** 2], {"x": [x]}, method, scope="block")
-    assert torch.allclose(per_block.state["x"].float(), seen[0], atol=1e-6)
+    assert torch.allclose(per_block.state["x"], seen[0], atol=1e-6)
 
 
 def test_rows_that_share_memory_are_not_overwritten():
@@ -242,8 +242,12 @@ def bad(**changes: object) -> None:
         (
             "features.*own block",
             {
-                "features": lambda m, f, z: {"a": torch.cat((z["a"], z["v"]))},
-                "blocks": lambda m, f, z: {**m.blocks(), "a": []},
+                "features": lambda m, f, z: {"a": z["a"]},
+                "blocks": lambda m, f, z: {
+                    **m.blocks(),
+                    "a": list(m.a[2].parameters()),
+                    "below": list(m.a[0].parameters()),
+                },
             },
         ),
         ("features.*every path", {"features": lambda m, f, z: {"a": m.a(m.x["a"])}}),

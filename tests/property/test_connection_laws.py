@@ -10,26 +10,11 @@ from hypothesis import strategies as st
 from mmtheory.bounds import connection_bound, finite_class_complexity
 from mmtheory.errors import ArgumentError, InfeasibleError, NotExactError
 from mmtheory.rng import Stream
+from synthetic.strategies import connections
 from synthetic.worlds import ConnectionLinear, ConnectionSine
 
 
-@st.composite
-def linear(draw):
-    d = draw(st.integers(1, 12))
-    positive = st.floats(0.05, 3)
-    return ConnectionLinear(
-        d=d,
-        q=draw(st.integers(1, d)),
-        n=d + 2 + draw(st.integers(0, 60)),
-        m=d + 2 + draw(st.integers(0, 400)),
-        sigma=draw(positive),
-        sigma_w=draw(positive),
-        strength=draw(positive),
-        gain=draw(positive),
-    )
-
-
-@given(world=linear())
+@given(world=connections())
 def test_more_samples_never_hurt_either_learner(world):
     for dial in ("n", "m"):
         more = replace(world, **{dial: getattr(world, dial) + 1})
@@ -38,7 +23,7 @@ def test_more_samples_never_hurt_either_learner(world):
     assert world.two_stage_excess(labelled=float("inf")).low <= world.two_stage_excess().high
 
 
-@given(world=linear())
+@given(world=connections())
 def test_ratio_goes_to_its_limit_and_to_one_without_heterogeneity(world):
     ideal = replace(world, sigma_w=1e-9, m=10**12)
     ratio = ideal.answers()["ratio"].middle
@@ -46,7 +31,7 @@ def test_ratio_goes_to_its_limit_and_to_one_without_heterogeneity(world):
     assert replace(world, q=world.d).limit_ratio().middle == pytest.approx(1.0, abs=1e-9)
 
 
-@given(world=linear())
+@given(world=connections())
 def test_b_screens_the_target_off(world):
     """a – b – y is a Markov chain: nothing is unique to a, nothing is synergy."""
     assert world.known("information", "ab").middle == pytest.approx(world.known("information", "b").middle, abs=1e-12)
@@ -60,7 +45,7 @@ def test_b_screens_the_target_off(world):
     assert atoms[1].middle == atoms[3].middle == 0
 
 
-@given(world=linear(), scale=st.floats(0.1, 10))
+@given(world=connections(), scale=st.floats(0.1, 10))
 def test_units_of_the_target_do_not_matter(world, scale):
     """y → c·y multiplies every risk by c² and leaves the ratio as it was."""
     other = replace(world, sigma=scale * world.sigma, strength=scale * world.strength)

@@ -10,20 +10,8 @@ from hypothesis import strategies as st
 from mmtheory.errors import ArgumentError
 from mmtheory.info import subsets
 from mmtheory.rng import Stream
+from synthetic.strategies import gated
 from synthetic.worlds import Gated
-
-
-@st.composite
-def gated(draw, *, missing=False):
-    count = draw(st.integers(2, 4))
-    unit = st.floats(0, 1).map(lambda v: round(v, 3))
-    world = Gated(tuple(draw(unit) for _ in range(count)), tuple(draw(unit) / 2 for _ in range(count)))
-    if not missing:
-        return world
-    words = ["".join(sorted(s)) for s in subsets(world.modalities)] + [""]
-    chosen = draw(st.lists(st.sampled_from(words), min_size=1, max_size=5, unique=True))
-    raw = [draw(st.integers(1, 9)) for _ in chosen]
-    return replace(world, patterns=tuple(chosen), chances=tuple(r / sum(raw) for r in raw))
 
 
 @given(world=gated(missing=True))

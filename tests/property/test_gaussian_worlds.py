@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mmtheory.errors import InfeasibleError, NotExactError
 from mmtheory.info import gaussian_conditional_information, lda_information, lda_separation, subsets
 from mmtheory.rng import Stream
+from synthetic.strategies import discriminants, latents, linear_gaussians, matrix
 from synthetic.worlds import GaussianDiscriminant, GaussianProbit, GaussianRegression, LatentProbit, LatentRegression
 
 strengths = st.floats(0.01, 20.0)
@@ -19,43 +20,9 @@ seeds = st.integers(0, 2**32)
 counts = st.integers(2, 4)
 
 
-@st.composite
-def regressions(draw, *, count=counts, kind=GaussianRegression):
-    m = draw(count)
-    return kind(
-        snr=tuple(draw(strengths) for _ in range(m)),
-        dims=tuple(draw(st.integers(1, 3)) for _ in range(m)),
-        scale=tuple(draw(st.floats(0.1, 10.0)) for _ in range(m)),
-        label_noise=draw(st.floats(0.0, 2.0)),
-        rho=draw(st.floats(-0.9 / (m - 1), 0.9)),
-    )
-
-
-@st.composite
-def discriminants(draw, *, count=counts):
-    m = draw(count)
-    d2 = tuple(draw(st.floats(0.01, 6.0)) for _ in range(m))
-    return GaussianDiscriminant(d2=d2, rho=draw(st.floats(-0.9 / (m - 1), 0.9)), dims=(0,) * m)
-
-
-def matrix(rows):
-    return tuple(tuple(row) for row in rows.tolist())
-
-
-def general(seed, widths, latents, kind=LatentRegression):
-    """A world with dense loadings and a dense noise covariance of condition below 10⁴."""
-    draws = Stream(seed, ("test world",)).draws()
-    d = sum(widths)
-    root = draws.normal("root", d, d)
-    noise = root @ root.mT / d + 0.1 * torch.eye(d, dtype=torch.float64)
-    loading = draws.normal("loading", d, latents).split(list(widths))
-    weights = tuple(draws.normal("weights", latents).tolist())
-    return kind(tuple(matrix(a) for a in loading), weights, matrix((noise + noise.mT) / 2), (1.0,), 0.3)
-
-
-generals = st.builds(general, seeds, st.lists(st.integers(1, 3), min_size=2, max_size=4).map(tuple), st.integers(1, 4))
-pairs = st.builds(general, seeds, st.tuples(st.integers(1, 3), st.integers(1, 3)), st.integers(1, 4))
-worlds = st.one_of(regressions(), generals, regressions(kind=GaussianProbit), discriminants())
+generals = latents(LatentRegression)
+pairs = latents(LatentRegression, widths=st.tuples(st.integers(1, 3), st.integers(1, 3)))
+worlds = st.one_of(linear_gaussians(GaussianRegression), generals, linear_gaussians(GaussianProbit), discriminants())
 
 
 @given(worlds)
@@ -78,7 +45,7 @@ def test_chain_rule(world):
     assert total == pytest.approx(world.known("information", "ab").middle, abs=1e-9)
 
 
-@given(regressions(count=st.just(2)), st.floats(0.01, 100.0))
+@given(linear_gaussians(GaussianRegression, count=st.just(2)), st.floats(0.01, 100.0))
 def test_scale_moves_no_answer(world, factor):
     """Property 3 and the scale row of the dial table: it moves ‖Σ_yx‖, the curvature, ridge and early stopping, nothing else."""
     scaled = replace(world, scale=(world.scale[0] * factor, world.scale[1]))
@@ -132,7 +99,7 @@ def test_invertible_maps_move_no_answer(world, seed):
     assert mapped.known("synergy", "ab").middle == pytest.approx(world.known("synergy", "ab").middle, abs=1e-8)
 
 
-@given(st.one_of(regressions(count=st.just(3)), discriminants(count=st.just(3))))
+@given(st.one_of(linear_gaussians(GaussianRegression, count=st.just(3)), discriminants(count=st.just(3))))
 def test_modalities_in_another_order(world):
     """Property 4: names follow the dials, so reversing the dials reverses every vector-valued answer."""
     dial = "snr" if isinstance(world, GaussianRegression) else "d2"
@@ -147,7 +114,7 @@ def test_modalities_in_another_order(world):
         )
 
 
-@given(regressions(count=st.just(2)))
+@given(linear_gaussians(GaussianRegression, count=st.just(2)))
 def test_swapping_two_modalities_swaps_their_unique_parts(world):
     """Property 4, which a peer's code gets wrong (theory §14.1)."""
     turned = replace(world, snr=world.snr[::-1], dims=world.dims[::-1], scale=world.scale[::-1])
@@ -204,7 +171,7 @@ def test_quality_gap(world):
     assert steps == pytest.approx(law.quality_gap(names, ()).middle, abs=1e-10)
 
 
-@given(regressions(count=st.just(2)))
+@given(linear_gaussians(GaussianRegression, count=st.just(2)))
 def test_least_squares_law(world):
     """Property 14: falls in n, rises in d, diverges at d + 1; the crossing is beyond d_M + 1 and unique."""
     law, d = world.law, sum(world.dims)
@@ -242,7 +209,7 @@ def test_separations(one, two, rho):
             assert pure.separation2("ab") == pytest.approx(max(one, two), rel=1e-9)
 
 
-@given(regressions(count=st.just(3), kind=GaussianProbit))
+@given(linear_gaussians(GaussianProbit, count=st.just(3)))
 @settings(max_examples=25)
 def test_angles(world):
     """Property 16: the correlation with the score grows with the subset, the error is its angle and at most one half."""
@@ -297,7 +264,7 @@ def test_signalling_is_lda_for_two_classes_and_fano_holds(classes, one, two):
         assert e <= h / 2 / math.log(2) + 1e-9
 
 
-@given(regressions(count=st.just(3)), st.floats(0.1, 10.0))
+@given(linear_gaussians(GaussianRegression, count=st.just(3)), st.floats(0.1, 10.0))
 def test_blending_weights(world, factor):
     """Property 30: normalised weights sum to 1, are positive for gains, follow symmetry, and no common rescaling of the loss moves them."""
 
@@ -372,7 +339,7 @@ def test_inverse_design_of_information(build, most):
         build((1.1 * most,))
 
 
-@given(st.one_of(worlds, st.builds(general, seeds, st.just((1, 2)), st.just(2), st.just(LatentProbit))))
+@given(st.one_of(worlds, latents(LatentProbit, widths=st.just((1, 2)))))
 @settings(max_examples=30)
 def test_serialisation(world):
     """Property 36."""

@@ -8,28 +8,9 @@ from hypothesis import strategies as st
 
 from mmtheory import info
 from mmtheory.rng import Stream
+from mmtheory.testing.strategies import covariances, tables
 
 TIGHT = 1e-10
-
-
-@st.composite
-def tables(draw, axes=3, most=4, batch=6):
-    """Tables with a symbol or more of probability 0 now and then."""
-    shape = [draw(st.integers(1, most)) for _ in range(axes)]
-    draws = Stream(draw(st.integers(0, 2**31)), ("tables",)).draws()
-    mass = (-(1 - draws.uniform("mass", batch, *shape)).log()) ** draw(st.sampled_from((1.0, 3.0)))
-    mass = torch.where(draws.uniform("zeros", batch, *shape) < draw(st.sampled_from((0.0, 0.5))), 0.0, mass)
-    mass.reshape(batch, -1)[:, 0] += 1e-3
-    return mass / mass.flatten(1).sum(1).reshape(-1, *[1] * axes)
-
-
-@st.composite
-def covariances(draw, most=5):
-    """Positive definite matrices of condition at most about 1e4."""
-    d = draw(st.integers(2, most))
-    root = Stream(draw(st.integers(0, 2**31)), ("cov",)).draws().normal("root", d, d)
-    cov = root @ root.mT
-    return cov / cov.diagonal().mean() + 1e-3 * torch.eye(d, dtype=cov.dtype)
 
 
 @given(p=tables())

@@ -13,20 +13,8 @@ from scipy import special
 from mmtheory.errors import ArgumentError, InfeasibleError, NotExactError
 from mmtheory.info import ChiDifference, normal_softplus
 from mmtheory.rng import Stream
-from synthetic.worlds import SelectionGaussian, SelectionTable
-
-KAPPA = st.floats(-2, 2).map(lambda v: round(v, 3))
-LAM = st.sampled_from((0.0, 1e-3, 0.05, 0.3, 1.0, 4.0, 60.0))
-
-
-@st.composite
-def gaussian(draw, *, collider=None):
-    """A Gaussian selection world from anywhere on its dials."""
-    dim = draw(st.integers(1, 6))
-    sides = st.sampled_from((-1.0, 1.0)) if dim == 1 else st.floats(-1, 1).map(lambda v: round(v, 3))
-    return SelectionGaussian(
-        (draw(KAPPA), draw(KAPPA)), draw(LAM), dim, draw(sides), draw(st.booleans()) if collider is None else collider
-    )
+from synthetic.strategies import selection_gaussians, selection_tables
+from synthetic.worlds import SelectionGaussian
 
 
 def points(world, seed, n=32):
@@ -34,7 +22,7 @@ def points(world, seed, n=32):
     return {m: 2 * draws.normal(m, n, world.dim) for m in world.modalities}
 
 
-@given(world=gaussian(), seed=st.integers(0, 2**32))
+@given(world=selection_gaussians(), seed=st.integers(0, 2**32))
 @settings(max_examples=60)
 def test_log_odds_is_the_ratio_of_the_class_densities(world, seed):
     x = points(world, seed)
@@ -47,7 +35,7 @@ def test_log_odds_is_the_ratio_of_the_class_densities(world, seed):
     torch.testing.assert_close(world.log_odds(x), ratio, rtol=1e-9, atol=1e-8)
 
 
-@given(world=gaussian(), seed=st.integers(0, 2**32))
+@given(world=selection_gaussians(), seed=st.integers(0, 2**32))
 @settings(max_examples=60)
 def test_one_view_has_the_log_odds_of_its_own_moments(world, seed):
     x = points(world, seed)
@@ -61,7 +49,7 @@ def test_one_view_has_the_log_odds_of_its_own_moments(world, seed):
         torch.testing.assert_close(world.log_odds({m: x[m]}), ratio, rtol=1e-9, atol=1e-8)
 
 
-@given(world=gaussian(collider=False), seed=st.integers(0, 2**32))
+@given(world=selection_gaussians(collider=False), seed=st.integers(0, 2**32))
 def test_turning_the_label_over_is_reflecting_one_view_and_its_strength(world, seed):
     """−L(a, b; κ₁, κ₂) = L(−a, b; κ₁, −κ₂): the antisymmetry of the posterior."""
     x = points(world, seed)
@@ -69,14 +57,14 @@ def test_turning_the_label_over_is_reflecting_one_view_and_its_strength(world, s
     torch.testing.assert_close(turned.log_odds({"a": -x["a"], "b": x["b"]}), -world.log_odds(x), rtol=1e-10, atol=1e-10)
 
 
-@given(world=gaussian(), seed=st.integers(0, 2**32))
+@given(world=selection_gaussians(), seed=st.integers(0, 2**32))
 def test_without_interaction_the_posterior_is_naive_bayes(world, seed):
     world, x = replace(world, lam=0.0), points(world, seed)
     parts = world.log_odds({"a": x["a"]}) + world.log_odds({"b": x["b"]})
     torch.testing.assert_close(world.log_odds(x), parts, rtol=1e-12, atol=1e-12)
 
 
-@given(world=gaussian())
+@given(world=selection_gaussians())
 def test_precisions_are_positive_definite_with_known_spectrum(world):
     for sign in (1, -1):
         values = torch.linalg.eigvalsh(world.precision(sign))
@@ -90,7 +78,7 @@ def test_precisions_are_positive_definite_with_known_spectrum(world):
         )
 
 
-@given(world=gaussian())
+@given(world=selection_gaussians())
 @settings(max_examples=20)
 def test_routes_agree_and_more_views_tell_more(world):
     risk = {s: world.known("bayes_risk", s) for s in ("", "a", "b", "ab")}
@@ -108,7 +96,7 @@ def test_routes_agree_and_more_views_tell_more(world):
     assert p <= left / 2 + 1e-9
 
 
-@given(world=gaussian())
+@given(world=selection_gaussians())
 @settings(max_examples=20)
 def test_experts_lose_unless_they_are_all_there(world):
     best = world.cross_entropy()
@@ -175,22 +163,14 @@ def test_exchanging_the_chis_turns_the_difference_over(dim, first, ratio, offset
     assert law.softplus().middle - back.softplus().middle == pytest.approx(-mean, abs=2e-8 * (1 + abs(mean)))
 
 
-@st.composite
-def tables(draw):
-    count = draw(st.integers(2, 4))
-    return SelectionTable(
-        tuple(draw(st.floats(-2, 2)) for _ in range(count)), draw(st.floats(0, 4)), draw(st.integers(2, 4))
-    )
-
-
-@given(world=tables())
+@given(world=selection_tables())
 def test_table_posterior_is_the_product_of_its_experts(world):
     logits = sum(world.experts.values())
     law = world.table / world.table.sum(-1, keepdim=True)
     torch.testing.assert_close(logits.softmax(-1), law, rtol=1e-10, atol=1e-12)
 
 
-@given(world=tables())
+@given(world=selection_tables())
 def test_table_without_evidence_of_its_own_is_pure_interaction(world):
     bare = replace(world, kappa=(0.0,) * len(world.kappa))
     for m in bare.modalities:

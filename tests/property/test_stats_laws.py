@@ -11,7 +11,6 @@ from scipy import stats as scipy_stats
 
 from mmtheory.rng import Stream
 from mmtheory.stats import (
-    Interval,
     Relation,
     Verdict,
     betting_interval,
@@ -30,16 +29,11 @@ from mmtheory.stats import (
     student,
     theil_sen,
 )
+from mmtheory.testing.strategies import intervals
 
 alphas = st.floats(1e-8, 0.5)
 counts = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 finite = st.floats(-1e6, 1e6)
-
-
-@st.composite
-def intervals(draw):
-    low, high = sorted((draw(finite), draw(finite)))
-    return Interval(low, high)
 
 
 @given(counts, alphas, alphas)

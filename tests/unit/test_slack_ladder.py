@@ -15,10 +15,10 @@ class Bounded(Claim[Table]):
     value: float = 0.3
     factor: float = 1.0
 
-    def analytic(self, world):  # noqa: ARG002
+    def analytic(self, world):
         return {"it": Interval.exact(self.factor)}
 
-    def empirical(self, world, trial):  # noqa: ARG002
+    def empirical(self, world, trial):
         return {"it": Interval.exact(self.value)}
 
     def controls(self) -> tuple[Control, ...]:

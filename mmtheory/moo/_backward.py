@@ -200,7 +200,7 @@ class _Solver:
         if len(which) < 2:
             weights[..., which] = 1.0
             return weights, None, None
-        index = torch.tensor(which, device=gramian.device)
+        index = torch.tensor(which).to(gramian.device, non_blocking=True)
         block = gramian[..., index[:, None], index]
         if isinstance(self.weighting, Stateful):
             stateful = cast("Stateful[Any]", self.weighting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -128,6 +128,11 @@ def _seen(where: Tensor) -> bool:
         return False
 
 
+def beside(values: Sequence[float], like: Tensor) -> Tensor:
+    """Numbers as a tensor of another's type on its device, sent there without waiting for it."""
+    return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
+
+
 def preference_of(preference: tuple[float, ...] | None, gramian: Tensor) -> Tensor:
     """The preference as a vector ``[m]`` beside the Gramian; None is 1/m each."""
     m = gramian.shape[-1]
@@ -135,7 +140,7 @@ def preference_of(preference: tuple[float, ...] | None, gramian: Tensor) -> Tens
         return gramian.new_full((m,), 1 / m)
     if len(preference) != m:
         raise ArgumentError(f"preference: expected {m} entries, one an objective, found {len(preference)}")
-    return torch.tensor(preference, dtype=gramian.dtype, device=gramian.device)
+    return beside(preference, gramian)
 
 
 def on_simplex(preference: tuple[float, ...] | None) -> None:

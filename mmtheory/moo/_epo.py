@@ -12,7 +12,7 @@ from torch import Tensor
 from mmtheory.errors import ArgumentError
 
 from ._certificate import product
-from ._checks import admitted, within
+from ._checks import admitted, beside, within
 
 MOST = 6
 FEASIBLE = 1e-9
@@ -63,7 +63,7 @@ class EPO:
             )
         size = raw.diagonal(dim1=-2, dim2=-1).amax(-1)
         G = raw / torch.where(size > 0, size, 1.0)[..., None, None]
-        r = G.new_tensor(self.preference)
+        r = beside(self.preference, G)
         weighted = r * losses.detach().double()
         share = weighted / weighted.sum(-1, keepdim=True)
         logs = (m * share).clamp(min=EPS).log()
@@ -85,7 +85,7 @@ def _vertices(G: Tensor, bound: Tensor) -> Tensor:
     m = G.shape[-1]
     rows = torch.cat((torch.eye(m, dtype=G.dtype, device=G.device).expand_as(G), G), -2)
     right = torch.cat((torch.zeros_like(bound), bound), -1)
-    choice = torch.tensor(list(itertools.combinations(range(2 * m), m - 1)), device=G.device)
+    choice = torch.tensor(list(itertools.combinations(range(2 * m), m - 1))).to(G.device, non_blocking=True)
     system = torch.cat((rows[..., choice, :], torch.ones_like(rows[..., choice[:, :1], :])), -2)
     value = torch.cat((right[..., choice], torch.ones_like(right[..., choice[:, :1]])), -1)
     finite = value.isfinite().all(-1, keepdim=True)

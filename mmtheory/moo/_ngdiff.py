@@ -11,7 +11,7 @@ from torch import Tensor
 from mmtheory.errors import ArgumentError
 
 from ._certificate import Certificate, certify_nnqp
-from ._checks import within
+from ._checks import beside, within
 from ._nnqp import nnqp
 from ._weighting import Weighting
 
@@ -54,7 +54,7 @@ class NGDiff(Weighting):
         if len(signs) != m:
             raise ArgumentError(f"signs: expected {m} entries, one an objective, found {len(signs)}")
         norms = gramian.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
-        scale = torch.where(norms > 0, torch.tensor(signs, dtype=gramian.dtype, device=gramian.device) / norms, 0.0)
+        scale = torch.where(norms > 0, beside(signs, gramian) / norms, 0.0)
         return gramian * scale[..., :, None] * scale[..., None, :], scale
 
     def certificate(self, gramian: Tensor, weights: Tensor) -> Certificate:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmtheory.errors import ArgumentError
 
-from ._checks import within
+from ._checks import beside, within
 
 
 def smooth_max(losses: Tensor, mu: float) -> Tensor:
@@ -121,7 +121,7 @@ class STCH:
         p, z = self.preference or (1 / m,) * m, self.ideal or (0.0,) * m
         if len(p) != m or len(z) != m:
             raise ArgumentError(f"preference, ideal: expected {m} entries each, found {len(p)} and {len(z)}")
-        return losses.new_tensor(p), losses.new_tensor(z)
+        return beside(p, losses), beside(z, losses)
 
 
 class FamoState(NamedTuple):

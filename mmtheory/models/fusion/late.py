@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import final
+from types import MappingProxyType
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from mmtheory.models._dense import Dense
 from mmtheory.rng import Draws
 
 from ._fusion import Features, Fusion, check_features
+
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @final
@@ -22,6 +25,8 @@ class Sum(Fusion):
 
     Source: textbook late fusion; spec name ``late_sum``.
     """
+
+    refusals: ClassVar[Mapping[str, str]] = NONE
 
     def __init__(
         self, widths: Mapping[str, int], classes: int, *, draws: Draws, dtype: torch.dtype = torch.float32
@@ -52,6 +57,8 @@ class Concat(Fusion):
     Its additive shares give each modality b/M, so that they sum to the logits exactly.
     """
 
+    refusals: ClassVar[Mapping[str, str]] = NONE
+
     def __init__(
         self, widths: Mapping[str, int], classes: int, *, draws: Draws, dtype: torch.dtype = torch.float32
     ) -> None:
@@ -78,6 +85,8 @@ class SharedHead(Fusion):
 
     Source: the head of MLA (Zhang et al. 2024).
     """
+
+    refusals: ClassVar[Mapping[str, str]] = NONE
 
     def __init__(
         self, widths: Mapping[str, int], classes: int, *, draws: Draws, dtype: torch.dtype = torch.float32

@@ -16,9 +16,10 @@ from ._dense import initial, relu_chain
 
 
 class Encoder(nn.Module, ABC):
-    """One modality's input to features [*batch, n, width]."""
+    """One modality's input [*batch, n, *shape] to features [*batch, n, width]; ``shape`` is one sample's, as it is declared for."""
 
     width: int
+    shape: tuple[int, ...]
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class MLPEncoder(Encoder):
             raise ArgumentError(
                 f"encoder {name}: expected an input and an output width of at least 1, found {list(widths)}"
             )
-        self.width, self.activate, self.twice = widths[-1], activate, False
+        self.width, self.shape, self.activate, self.twice = widths[-1], (widths[0],), activate, False
         self.layers = nn.ParameterList()
         for i in range(len(widths) - 1):
             self.layers.extend(initial(draws, f"{name} {i}", widths[i], widths[i + 1], dtype))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import torch
 from torch import Tensor
 
 from mmtheory.batch import Batch
+from mmtheory.bounds import least_squares
 from mmtheory.claims import Trial
 from mmtheory.stats import Interval
 from mmtheory.world import World
@@ -31,10 +31,8 @@ def data_sets(world: World, size: int, width: int, trial: Trial) -> Iterator[Bat
 
 
 def fit(batch: Batch, given: Iterable[str]) -> Tensor:
-    """Least-squares weights of each replicate, no intercept: [*batch_shape, d_S]."""
-    x = batch.only(given).stacked()
-    factor = torch.linalg.cholesky(x.mT @ x)
-    return torch.cholesky_solve(x.mT @ batch.y[..., None], factor)[..., 0]
+    """Least-squares weights of each replicate on the modalities of S, no intercept: [*batch_shape, d_S]."""
+    return least_squares(batch.only(given).stacked(), batch.y).weights
 
 
 def population_error(law: GaussianLaw, weights: Tensor, given: Iterable[str]) -> Tensor:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from mmtheory.bounds import least_squares
 from mmtheory.claims import Trial
 from mmtheory.stats import Interval, student
 from synthetic.claims._fits import data_sets
@@ -22,15 +23,15 @@ def excess_risks(world: ConnectionLinear, trial: Trial, *, labelled: bool = True
     w, beta = world.connection.to(device), world.readout.to(device)
     target, width = w.T @ beta, world.d + world.q
     pairs = data_sets(world, world.m, width, at(trial, "unlabelled"))
-    connection = torch.cat([_least_squares(part.x["a"], part.x["b"]) for part in pairs])
+    connection = torch.cat([least_squares(part.x["a"], part.x["b"]).weights for part in pairs])
     if not labelled:
         gap = connection @ beta - target
         return gap.new_empty(0), (gap**2).sum(-1)
     direct: list[Tensor] = []
     readout: list[Tensor] = []
     for part in data_sets(world, world.n, width, at(trial, "labelled")):
-        direct.append(_least_squares(part.x["a"], part.y[..., None])[..., 0])
-        readout.append(_least_squares(part.x["b"], part.y[..., None]))
+        direct.append(least_squares(part.x["a"], part.y).weights)
+        readout.append(least_squares(part.x["b"], part.y[..., None]).weights)
     staged = (connection @ torch.cat(readout))[..., 0]
     return ((torch.cat(direct) - target) ** 2).sum(-1), ((staged - target) ** 2).sum(-1)
 
@@ -38,11 +39,6 @@ def excess_risks(world: ConnectionLinear, trial: Trial, *, labelled: bool = True
 def at(trial: Trial, *names: str | int) -> Trial:
     """The same trial with a stream of its own."""
     return Trial(trial.n, trial.alpha, trial.stream.child(*names), trial.device)
-
-
-def _least_squares(x: Tensor, y: Tensor) -> Tensor:
-    """Coefficients [*b, d, k] of y [*b, n, k] on x [*b, n, d], n > d, by the normal equations."""
-    return torch.cholesky_solve(x.mT @ y, torch.linalg.cholesky(x.mT @ x))
 
 
 def log_mean(values: Tensor, *, alpha: float) -> Interval:

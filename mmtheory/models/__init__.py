@@ -5,6 +5,7 @@ from ._attention import Block as Block
 from ._attention import LayerNorm as LayerNorm
 from ._cnn import CNNEncoder as CNNEncoder
 from ._deep_linear import DeepLinearEncoder as DeepLinearEncoder
+from ._dense import NARROW as NARROW
 from ._dense import Dense as Dense
 from ._dense import dense as dense
 from ._dense import relu_chain as relu_chain

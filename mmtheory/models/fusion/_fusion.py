@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -11,12 +13,32 @@ import torch
 from torch import Tensor, nn
 
 from mmtheory.errors import ArgumentError
+from mmtheory.models._dense import linear_heads
 from mmtheory.rng import Draws
 
 Features = Mapping[str, Tensor]
 PROVIDERS = ("linear split", "zero out", "mean baseline", "shapley", "auxiliary heads")
 """Names of the ways to ask a fused model what one modality says on its own (``mmtheory.methods``)."""
 NOT_A_SUM = MappingProxyType({"linear split": "its logits are not a sum of one term a modality"})
+
+
+@dataclass(frozen=True, slots=True)
+class LinearHead:
+    """Logits Σ_m z_m W_m + Σ b: a matrix [*batch, d_m, classes] a modality, and biases [*batch, classes]."""
+
+    weights: Mapping[str, Tensor]
+    biases: tuple[Tensor, ...]
+    twice: bool = False
+
+    def __call__(self, features: Features) -> Tensor:
+        return linear_heads(
+            [features[m] for m in self.weights], list(self.weights.values()), self.bias, twice=self.twice
+        )
+
+    @property
+    def bias(self) -> Tensor:
+        """The biases' sum, taken in their order."""
+        return functools.reduce(torch.add, self.biases)
 
 
 class Fusion(nn.Module, ABC):
@@ -48,6 +70,10 @@ class Fusion(nn.Module, ABC):
 
     def parts(self, features: Features) -> dict[str, Tensor] | None:
         """Each modality's additive share of the logits, summing to ``forward`` exactly; None when there is no such split."""
+        return None
+
+    def linear(self) -> LinearHead | None:
+        """The matrices and biases of logits that are linear in the features, None when they are not."""
         return None
 
     def owner_of(self, parameter: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, final
+from typing import ClassVar, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmtheory.models._dense import Dense
 from mmtheory.rng import Draws
 
-from ._fusion import Features, Fusion, check_features
+from ._fusion import Features, Fusion, LinearHead, check_features
 
 NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -38,7 +38,16 @@ class Sum(Fusion):
         )
 
     def forward(self, features: Features) -> Tensor:
-        return torch.stack(list(self.parts(features).values())).sum(0)
+        check_features(features, self.widths)
+        return self.linear()(features)
+
+    def linear(self) -> LinearHead:
+        heads = {m: cast("Dense", self.heads[m]) for m in self.widths}
+        return LinearHead(
+            {m: h.weight for m, h in heads.items()},
+            tuple(h.bias for h in heads.values()),
+            any(h.twice for h in heads.values()),
+        )
 
     def parts(self, features: Features) -> dict[str, Tensor]:
         check_features(features, self.widths)
@@ -68,7 +77,11 @@ class Concat(Fusion):
 
     def forward(self, features: Features) -> Tensor:
         check_features(features, self.widths)
-        return self.head(torch.cat([features[m] for m in self.widths], dim=-1))
+        return self.linear()(features)
+
+    def linear(self) -> LinearHead:
+        blocks = self.head.weight.split(list(self.widths.values()), dim=-2)
+        return LinearHead(dict(zip(self.widths, blocks, strict=True)), (self.head.bias,), self.head.twice)
 
     def parts(self, features: Features) -> dict[str, Tensor]:
         check_features(features, self.widths)

@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ._contribution import AuxiliaryHeads as AuxiliaryHeads
+from ._contribution import Contributing as Contributing
+from ._contribution import Contribution as Contribution
+from ._contribution import LinearSplit as LinearSplit
+from ._contribution import MeanBaseline as MeanBaseline
+from ._contribution import ShapleyShares as ShapleyShares
+from ._contribution import ZeroOut as ZeroOut
+from ._contribution import default_contribution as default_contribution
 from ._method import Card as Card
 from ._method import Gradients as Gradients
 from ._method import Method as Method

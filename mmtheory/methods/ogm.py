@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from mmtheory.errors import ArgumentError
-from mmtheory.models import MultimodalModel
-from mmtheory.rng import Draws
 
-from ._contribution import Contribution, default_contribution
+from ._contribution import Contributing, Contribution
 from ._method import Card, Gradients, Method, Step, Strength
 from ._scores import Reference, discrepancy, label_scores, ogm_coefficient
 
@@ -19,7 +17,7 @@ Form = Literal["cvpr", "journal"]
 Enhancement = Literal["off", "paper", "matched"]
 
 
-class OGM(Method):
+class OGM(Contributing):
     r"""On-the-fly gradient modulation.
 
     .. math:: g^m \leftarrow k^m g^m + h^m, \qquad h^m \sim N(0, c\,\mathrm{std}(g^m)^2)
@@ -72,11 +70,6 @@ class OGM(Method):
         self.ge: Enhancement = ge
         self.reference: Reference = reference
         self.start, self.end, self.contribution = start, end, contribution
-
-    def bind(self, model: MultimodalModel, draws: Draws) -> None:
-        self.provider = self.contribution or default_contribution(model)
-        if reason := self.provider.refuse(model):
-            raise ArgumentError(f"ogm: {reason}")
 
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
         if not self.start <= step.epoch <= self.end:

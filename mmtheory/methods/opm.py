@@ -12,7 +12,7 @@ from mmtheory.errors import ArgumentError
 from mmtheory.models import MultimodalModel
 from mmtheory.rng import Draws
 
-from ._contribution import Contribution, default_contribution
+from ._contribution import Contributing, Contribution
 from ._method import Card, Method, Step, Strength, per_replicate
 from ._scores import Reference, discrepancy, label_scores
 
@@ -20,7 +20,7 @@ Scale = Literal["none", "exact", "shared"]
 
 
 @final
-class OPM(Method):
+class OPM(Contributing):
     r"""On-the-fly prediction modulation.
 
     .. math:: q^m = q_{base}(1 + \lambda\tanh(\rho^m - 1)) \;\text{if}\; \rho^m > 1 \;\text{else}\; 0, \qquad z^m_i \leftarrow \delta^m_i z^m_i,
@@ -74,9 +74,7 @@ class OPM(Method):
         self.contribution = contribution
 
     def bind(self, model: MultimodalModel, draws: Draws) -> None:
-        self.provider = self.contribution or default_contribution(model)
-        if reason := self.provider.refuse(model):
-            raise ArgumentError(f"opm: {reason}")
+        super().bind(model, draws)
         like = next(model.parameters())
         self.q = {m: like.new_zeros(model.batch_shape, dtype=torch.float64) for m in model.modalities}
 

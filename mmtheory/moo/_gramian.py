@@ -71,7 +71,18 @@ class GramianAccumulator:
         if m < 1:
             raise ArgumentError(f"m: expected at least one objective, found {m}")
         self.m, self.batch_shape = m, batch_shape
-        self.total = torch.zeros(*batch_shape, m, m, dtype=torch.float64, device=device)
+        self._sum = torch.zeros(*batch_shape, m, m, dtype=torch.float64, device=device)
+        # Entries of dot products, by the objectives they are of: adding numbers one by one would cost more than the products.
+        self._entries: dict[tuple[tuple[int, ...], torch.dtype], list[Tensor]] = {}
+
+    @property
+    def total(self) -> Tensor:
+        """The Gramian so far, ``[*batch, m, m]`` in float64."""
+        for (present, _), values in self._entries.items():
+            k = len(present)
+            self._place(present, torch.stack(values).view(-1, k, k).sum(0, dtype=torch.float64))
+        self._entries.clear()
+        return self._sum
 
     def add(self, rows: Sequence[Row]) -> None:
         """Add one tensor's rows, each of the tensor's shape ``[*batch, ...]``.
@@ -80,24 +91,26 @@ class GramianAccumulator:
         """
         if len(rows) != self.m:
             raise ArgumentError(f"rows: expected {self.m}, one an objective, found {len(rows)}")
-        present = [i for i, row in enumerate(rows) if row is not None]
+        present = tuple(i for i, row in enumerate(rows) if row is not None)
         flat = [row.reshape(*self.batch_shape, -1) for row in rows if row is not None]
         if not flat:
             return
-        few = len(flat) <= FEW and not self.batch_shape
-        block = _of_few(flat) if few else _of_many(flat, batched=bool(self.batch_shape))
+        if len(flat) > FEW or self.batch_shape:
+            self._place(present, _of_many(flat, batched=bool(self.batch_shape)))
+            return
+        # Two or three rows: dot products of long tiles, which need no copy.
+        tiles = [(row,) if row.numel() <= DOTS else row.split(_length(row, DOTS)) for row in flat]
+        for part in zip(*tiles, strict=True):
+            wide = _wide_all(part)
+            self._entries.setdefault((present, wide[0].dtype), []).extend(_entries(wide))
+
+    def _place(self, present: tuple[int, ...], block: Tensor) -> None:
+        """Add a Gramian of some of the objectives."""
         if len(present) == self.m:
-            self.total += block
+            self._sum += block
         else:
-            index = torch.tensor(present).to(self.total.device, non_blocking=True)
-            self.total[..., index[:, None], index] += block
-
-
-def _of_few(rows: Sequence[Tensor]) -> Tensor:
-    """Gramian of two or three rows by dot products of long tiles, which need no copy."""
-    tiles = [row.split(_length(row, DOTS)) for row in rows]
-    values = [entry for part in zip(*tiles, strict=True) for entry in _entries(_wide_all(part))]
-    return torch.stack(values).view(-1, len(rows), len(rows)).sum(0, dtype=torch.float64)
+            index = torch.tensor(present).to(self._sum.device, non_blocking=True)
+            self._sum[..., index[:, None], index] += block
 
 
 def _entries(rows: Sequence[Tensor]) -> list[Tensor]:

@@ -97,11 +97,16 @@ class MultimodalModel(nn.Module):
         return self.stand_ins[modality] if self.absence == "token" else getattr(self, f"absent_{modality}")
 
     @torch.no_grad()
-    def observe(self, features: Features) -> None:
-        """Move the running means towards these features (absence policy ``mean`` alone)."""
-        if self.absence == "mean":
-            for m, z in features.items():
-                getattr(self, f"absent_{m}").lerp_(z.detach().mean(-2), 0.1)
+    def observe(self, features: Features, present: Mapping[str, Tensor] | None = None) -> None:
+        """Move the running means towards the mean of these features over the present samples (absence policy ``mean`` alone)."""
+        if self.absence != "mean":
+            return
+        for m, z in features.items():
+            here = present[m] if present and m in present else z.new_ones(z.shape[:-1], dtype=torch.bool)
+            running: Tensor = getattr(self, f"absent_{m}")
+            count = here.sum(-1, keepdim=True)
+            mean = torch.where(here.unsqueeze(-1), z.detach(), 0).sum(-2) / count.clamp(min=1)
+            running.lerp_(torch.where(count > 0, mean, running), 0.1)
 
     def fuse(
         self, features: Features, hear: frozenset[str] | None = None, present: Mapping[str, Tensor] | None = None

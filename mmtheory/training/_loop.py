@@ -131,6 +131,8 @@ class Trainer:
         )
         with self.method.around(step):
             step.features = self.model.encode(batch.x, phase.hear)
+            if phase.move != ():
+                self.model.observe(step.features, batch.present)
             self.method.on_features(step)
             step.logits = self.method.output(step)
             losses = self.method.losses(step)

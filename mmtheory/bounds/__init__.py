@@ -1,5 +1,6 @@
 """Bounds on risk and complexity: Rademacher, Huang's theorems and their sharp forms, PAC-Bayes, uniform deviation."""
 
+from ._ball_logistic import ball_logistic as ball_logistic
 from ._connection import ConnectionBound as ConnectionBound
 from ._connection import connection_bound as connection_bound
 from ._connection import finite_class_complexity as finite_class_complexity

@@ -8,6 +8,7 @@ from mmtheory.claims import Claim
 
 from .erm_monotone import ERM_MONOTONE
 from .lda_crossover import LDA_CROSSOVER
+from .logistic_risk_difference import LOGISTIC_RISK_DIFFERENCE
 from .ols_crossover import OLS_CROSSOVER
 from .ols_risk import OLS_RISK
 from .population_gap_sign import POPULATION_GAP_SIGN
@@ -21,6 +22,7 @@ CLAIMS: tuple[Claim[Any], ...] = (
     SHARP_RISK_DIFFERENCE,
     REPRESENTATION_QUALITY,
     EMPIRICAL_RISK_DIFFERENCE,
+    LOGISTIC_RISK_DIFFERENCE,
     ERM_MONOTONE,
     SCHUR_QUALITY,
     POPULATION_GAP_SIGN,

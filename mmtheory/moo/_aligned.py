@@ -37,6 +37,7 @@ class AlignedMTL(Weighting):
     """
 
     name: ClassVar[str] = "aligned"
+    degree: ClassVar[float | None] = 0.0
 
     preference: tuple[float, ...] | None = None
     scale: Literal["min", "median", "mean"] = "min"

@@ -40,6 +40,7 @@ class CAGrad(Weighting):
     """
 
     name: ClassVar[str] = "cagrad"
+    degree: ClassVar[float | None] = 0.0
 
     c: float = 0.5
 

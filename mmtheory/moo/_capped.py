@@ -34,6 +34,7 @@ class CappedMGDA(Weighting):
     """
 
     name: ClassVar[str] = "capped-mgda"
+    degree: ClassVar[float | None] = 0.0
 
     cap: float = 0.5
 

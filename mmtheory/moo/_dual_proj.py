@@ -31,6 +31,7 @@ class DualProj(Weighting):
     """
 
     name: ClassVar[str] = "dualproj"
+    degree: ClassVar[float | None] = 0.0
 
     preference: tuple[float, ...] | None = None
 

@@ -54,6 +54,7 @@ class IMTLG(Weighting):
     """
 
     name: ClassVar[str] = "imtl-g"
+    degree: ClassVar[float | None] = 0.0
 
     def solve(self, gramian: Tensor) -> Tensor:
         raw, _ = balanced(gramian)
@@ -82,6 +83,7 @@ class ConFIG(Weighting):
     """
 
     name: ClassVar[str] = "config"
+    degree: ClassVar[float | None] = 0.0
 
     def solve(self, gramian: Tensor) -> Tensor:
         raw, _ = balanced(gramian)

@@ -76,6 +76,7 @@ class NashMTL(Weighting):
     """
 
     name: ClassVar[str] = "nash"
+    degree: ClassVar[float | None] = -1.0
 
     def solve(self, gramian: Tensor) -> Tensor:
         return bargain(gramian, 1.0)

@@ -43,6 +43,8 @@ class GradVac(Stateful[VaccineState]):
     """
 
     name: ClassVar[str] = "gradvac"
+    degree: ClassVar[float | None] = 0.0
+    symmetric: ClassVar[bool] = False
 
     beta: float = 0.5
     stream: Stream = field(default_factory=lambda: Stream(0, ("gradvac",)))

@@ -25,6 +25,7 @@ class Linear(Weighting):
     """
 
     name: ClassVar[str] = "linear"
+    degree: ClassVar[float | None] = 0.0
 
     preference: tuple[float, ...] | None = None
 
@@ -46,6 +47,7 @@ class Mean(Weighting):
     """
 
     name: ClassVar[str] = "mean"
+    degree: ClassVar[float | None] = 0.0
 
     def solve(self, gramian: Tensor) -> Tensor:
         return preference_of(None, gramian).expand(gramian.shape[:-1]).clone()

@@ -43,6 +43,7 @@ class MGDA(Weighting):
     """
 
     name: ClassVar[str] = "mgda"
+    degree: ClassVar[float | None] = 0.0
 
     def solve(self, gramian: Tensor) -> Tensor:
         return min_norm(gramian)

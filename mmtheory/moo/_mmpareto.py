@@ -42,6 +42,7 @@ class MMPareto(Weighting):
     """
 
     name: ClassVar[str] = "mmpareto"
+    degree: ClassVar[float | None] = 0.0
 
     gamma: float = 1.5
     rescale: Literal["encoder", "tensor"] = "encoder"

@@ -36,6 +36,8 @@ class NGDiff(Weighting):
     """
 
     name: ClassVar[str] = "ngdiff"
+    degree: ClassVar[float | None] = -1.0
+    symmetric: ClassVar[bool] = False
 
     signs: tuple[int, ...] | None = None
 

@@ -45,6 +45,8 @@ class PCD(Stateful[NormState]):
     """
 
     name: ClassVar[str] = "pcd"
+    degree: ClassVar[float | None] = 0.0
+    symmetric: ClassVar[bool] = False
 
     tau: float = 0.02
     beta: float = 0.999

@@ -33,6 +33,8 @@ class PCGrad(Stateful[int]):
     """
 
     name: ClassVar[str] = "pcgrad"
+    degree: ClassVar[float | None] = 0.0
+    symmetric: ClassVar[bool] = False
 
     stream: Stream = field(default_factory=lambda: Stream(0, ("pcgrad",)))
 

@@ -37,6 +37,7 @@ class SDMGrad(Weighting):
     """
 
     name: ClassVar[str] = "sdmgrad"
+    degree: ClassVar[float | None] = 0.0
 
     lam: float = 0.3
     preference: tuple[float, ...] | None = None

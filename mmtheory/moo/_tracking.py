@@ -8,6 +8,8 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
+from mmtheory.errors import ArgumentError
+
 from ._certificate import Certificate, certify_simplex, product
 from ._checks import preference_of, shaped, within
 from ._min_norm import MGDA
@@ -18,6 +20,8 @@ from ._weighting import Stateful, Weighting
 @dataclass(frozen=True)
 class _Descent(Stateful[Tensor]):
     """One projected gradient step on ½λᵀGλ a step; the state is λ, which starts uniform."""
+
+    settles: ClassVar[bool] = False
 
     rate: float = 1e-3
     ridge: float = 0.1
@@ -115,7 +119,7 @@ class CRMOGM(Stateful[Tensor]):
 
     :param decay: a; 0 is the inner weighting itself.
     :param inner: whose weights are averaged.
-    :raises ArgumentError: decay outside [0, 1].
+    :raises ArgumentError: decay outside [0, 1], an inner weighting that has a memory.
 
     Source: Zhou et al. 2022 (paper).
 
@@ -125,12 +129,15 @@ class CRMOGM(Stateful[Tensor]):
     """
 
     name: ClassVar[str] = "cr-mogm"
+    settles: ClassVar[bool] = False
 
     decay: float = 0.9
     inner: Weighting = field(default_factory=MGDA)
 
     def __post_init__(self) -> None:
         within("decay", self.decay, 0.0, 1.0)
+        if isinstance(self.inner, Stateful):
+            raise ArgumentError(f"inner: expected a weighting without a memory of its own, found {self.inner}")
 
     def initial(self, gramian: Tensor) -> Tensor:
         return preference_of(None, gramian.double()).expand(gramian.shape[:-1]).clone()

@@ -35,6 +35,7 @@ class UPGrad(Weighting):
     """
 
     name: ClassVar[str] = "upgrad"
+    degree: ClassVar[float | None] = 0.0
 
     preference: tuple[float, ...] | None = None
 

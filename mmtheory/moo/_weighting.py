@@ -22,6 +22,12 @@ class Weighting(ABC):
     """
 
     name: ClassVar[str]
+    degree: ClassVar[float | None] = None
+    """k where scaling all gradients by c scales the weights by c^k; None where no such law is claimed."""
+    symmetric: ClassVar[bool] = True
+    """Whether permuting the objectives (and a preference with them) permutes the weights."""
+    settles: ClassVar[bool] = True
+    """Whether one call attains what the certificate measures; False for weights that only approach it over many steps."""
 
     def weights(self, gramian: Tensor, *, validate: bool = True) -> Tensor:
         """The weights, in the Gramian's type and on its device; computed in float64, not differentiable.

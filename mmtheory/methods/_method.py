@@ -64,6 +64,8 @@ class Step:
     draws: Draws
     features: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     logits: Tensor | None = None
+    start: int = 0
+    """Place of the batch's first sample in the epoch's order."""
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Mean cross-entropy of these logits with the batch's labels, one number a replicate."""
@@ -106,13 +108,21 @@ class View(Protocol):
         """The sample indices of this epoch [*batch, n_epoch], in place of a permutation of all."""
         ...
 
-    def fit(self, method: Method, epochs: int) -> MultimodalModel:
-        """A copy of the untrained model, trained by another method on the same data with the same settings."""
+    def fit(self, method: Method, epochs: int | None = None, *, continued: bool = False) -> MultimodalModel:
+        """A copy of the model, trained by another method on the same data with the same settings.
+
+        :param epochs: for so many; None for as many as the settings say.
+        :param continued: the copy starts from the model and the auxiliary parts as they are now, not from their initialisation.
+        """
         ...
 
 
 class Method:
-    """Joint training; every other method overrides hooks. Strengths are numbers or tensors [*batch]."""
+    """Joint training; every other method overrides hooks. Strengths are numbers or tensors [*batch].
+
+    ``needs`` declares what the loop does only on demand: ``create_graph`` (gradients that can be differentiated), ``validation`` (a
+    validation split, refused at the start where there is none; nobody else sees it), ``update`` (``on_update`` is called).
+    """
 
     card: ClassVar[Card]
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -149,6 +159,9 @@ class Method:
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
         """The flat gradient [*batch, P] that the optimiser is given."""
         return gradients.total()
+
+    def on_update(self, step: Step, before: Tensor, flat: FlatParameters) -> None:
+        """Change the move from ``before`` to ``flat.data`` [*batch, P], in place in the latter (need ``update``)."""
 
     def after_step(self, step: Step) -> None:
         """After the optimiser moved."""

@@ -77,6 +77,8 @@ class Trainer:
         self.stream, self.replicates, self.device = stream, replicates, torch.device(device)
         self.batch_shape = () if replicates is None else (len(replicates),)
         self.train_data, self.validation = data, validation
+        if "validation" in method.needs and validation is None:
+            raise ArgumentError(f"{method.card.name}: expected a validation split, found none")
         self.model = build(self.draws("init")).to(self.device)
         self.auxiliary = nn.ModuleDict()
         for owner, module in method.auxiliary(self.model, self.draws("auxiliary")).items():
@@ -109,6 +111,16 @@ class Trainer:
             self.epoch += 1
         return self
 
+    @torch.no_grad()
+    def start_from(self, other: Trainer) -> None:
+        """Take the parameters of all owners that both have, the model's buffers and the epoch; optimiser state stays fresh."""
+        for owner, columns in self.flat.columns.items():
+            if owner in other.flat.columns:
+                self.flat.data[..., columns].copy_(other.flat.data[..., other.flat.columns[owner]])
+        for mine, theirs in zip(self.model.buffers(), other.model.buffers(), strict=True):
+            mine.copy_(theirs)
+        self.epoch = other.epoch
+
     def _epoch(self) -> None:
         view = EpochView(self)
         self.method.on_epoch(view)
@@ -118,17 +130,16 @@ class Trainer:
         for index, stop in enumerate(stops):
             batch = gather(self.train_data, order[..., stop - size : min(stop, n)])
             for number, phase in enumerate(self.method.phases(self.epoch, index)):
-                self._pass(batch, phase, index, number)
+                self._pass(batch, phase, index, number, stop - size)
 
     def _permutation(self) -> Tensor:
         """The order of the samples in this epoch, [*batch, n]."""
         n = self.train_data.n
         return self.draws("order", self.epoch).fill("permutation", (n,), lambda g, s: g.permutation(s[0]))
 
-    def _pass(self, batch: Batch, phase: Phase, index: int, number: int) -> None:
-        step = Step(
-            self.model, self.auxiliary, batch, phase, self.epoch, index, self.draws("step", self.epoch, index, number)
-        )
+    def _pass(self, batch: Batch, phase: Phase, index: int, number: int, start: int) -> None:
+        draws = self.draws("step", self.epoch, index, number)
+        step = Step(self.model, self.auxiliary, batch, phase, self.epoch, index, draws, start=start)
         with self.method.around(step):
             step.features = self.model.encode(batch.x, phase.hear)
             if phase.move != ():
@@ -144,7 +155,10 @@ class Trainer:
         with torch.no_grad():
             finite = torch.stack([losses[row].detach() for row in phase.rows]).isfinite().all(0)
             self.alive &= finite
+            before = self.flat.data.clone() if "update" in self.method.needs else None
             self._move(total, phase, gradients)
+            if before is not None:
+                self.method.on_update(step, before, self.flat)
             self.method.after_step(step)
 
     def _rows(self, losses: Mapping[str, Tensor], rows: Sequence[str]) -> Gradients:
@@ -225,7 +239,8 @@ class EpochView:
         self._trainer = trainer
         self.epoch, self.model, self.auxiliary = trainer.epoch, trainer.model, trainer.auxiliary
         self.train = spread_over(trainer.train_data, trainer.batch_shape)
-        self.validation = None if trainer.validation is None else spread_over(trainer.validation, trainer.batch_shape)
+        seen = trainer.validation if "validation" in trainer.method.needs else None
+        self.validation = None if seen is None else spread_over(seen, trainer.batch_shape)
         self.draws = trainer.draws("epoch", trainer.epoch)
         self.order: Tensor | None = None
 
@@ -233,8 +248,8 @@ class EpochView:
         """The sample indices of this epoch, [*batch, n_epoch]."""
         self.order = index
 
-    def fit(self, method: Method, epochs: int) -> MultimodalModel:
-        """A copy of the untrained model, trained by another method on the same data with the same settings."""
+    def fit(self, method: Method, epochs: int | None = None, *, continued: bool = False) -> MultimodalModel:
+        """A copy of the model, untrained or as it is now, trained by another method (``methods.View``)."""
         t = self._trainer
         other = Trainer(
             t.build,
@@ -245,6 +260,8 @@ class EpochView:
             replicates=t.replicates,
             device=t.device,
         )
+        if continued:
+            other.start_from(t)
         return other.run(epochs).model
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from mmtheory.claims import Claim, registered
 from mmtheory.experiment import finite
-
-from ._arguments import parse
+from mmtheory.experiment.settings import parse
 
 DESCRIPTION = """List every registered claim: a falsifiable statement about a world, its source and how sure we are that the
 source says so (tag), and what each budget lets it spend. `mmtheory verify ID` tries one.

@@ -14,8 +14,8 @@ import tyro
 from mmtheory.claims import registered
 from mmtheory.errors import ArgumentError, StoreError
 from mmtheory.experiment import Question, Verification, select, stored_claims, verify, write_artefacts
+from mmtheory.experiment.settings import parse, read_toml
 
-from ._arguments import parse, read_toml
 from ._progress import progress, show
 
 DESCRIPTION = """Confront the registered claims with their worlds and write a run folder with a report.

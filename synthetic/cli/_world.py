@@ -14,12 +14,12 @@ import tyro
 
 from mmtheory.errors import ArgumentError, NotExactError
 from mmtheory.experiment import ends, finite, interval
+from mmtheory.experiment.settings import parse
 from mmtheory.info import subsets
 from mmtheory.stats import Interval
 from mmtheory.world import QUANTITIES, World
 from synthetic.worlds import WORLDS
 
-from ._arguments import parse
 from ._dials import build
 
 PID = ("redundancy", "unique", "synergy")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from mmtheory.experiment import finite
+from mmtheory.experiment.settings import parse
 from mmtheory.world import World
 from synthetic.worlds import WORLDS
 
-from ._arguments import parse
 from ._dials import described, dial_defaults
 
 DESCRIPTION = """List the synthetic worlds: laws of several modalities and a label that can be sampled and that know

@@ -1,4 +1,4 @@
-"""Command lines from frozen dataclasses: TOML checked by pydantic, words parsed by tyro, complaints in one sentence."""
+"""Settings from frozen dataclasses: command lines and files; TOML checked by pydantic, words parsed by tyro, complaints in one sentence."""
 
 from __future__ import annotations
 

@@ -26,11 +26,15 @@ from .joint import Joint as Joint
 from .ogm import OGM as OGM
 from .ogm import OGMGE as OGMGE
 from .opm import OPM as OPM
+from .ume import UME as UME
 from .uniform import Uniform as Uniform
+from .unimodal import Unimodal as Unimodal
 
 METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "joint": Joint,
+    "unimodal": Unimodal,
     "uniform": Uniform,
+    "ume": UME,
     "ogm": OGM,
     "ogm-ge": OGMGE,
     "opm": OPM,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
+from ._cagrad_path import Inner, path_of_many, path_of_one
 from ._certificate import Certificate, noise_of, product, squared_norm
 from ._checks import numbers, preference_of, within
 from ._min_norm import min_norm
@@ -26,9 +27,9 @@ class CAGrad(Weighting):
     .. math:: d = \arg\max_{\|d - g_0\| \le c\|g_0\|} \min_i \langle g_i, d\rangle = g_0 + \sqrt\varphi\, g_u / \|g_u\|,
         \quad u = \arg\min_{u \in \Delta} \langle g_u, g_0\rangle + \sqrt\varphi\,\|g_u\|, \quad \varphi = c^2\|g_0\|^2
 
-    g_0 is the mean. Up to eight objectives the optimal support is found by trying all of them, each in closed form; beyond, by the identity
-    that u are min-norm weights of the shifted rows g_i + t g_0 at the t that solves t = ‖g_u‖/√φ. A point whose hull contains 0 gives w = 0
-    for c ≥ 1. For small c the direction may still conflict.
+    g_0 is the mean. u are the min-norm weights of the shifted rows g_i + t g_0 at the t that solves t = ‖g_u‖/√φ: a few quadratic programmes,
+    each followed by the closed form on its support. Where rows depend on each other, all supports are tried up to eight objectives, and t
+    is bisected beyond. A point whose hull contains 0 gives w = 0 for c ≥ 1. For small c the direction may still conflict.
 
     :param c: radius of the ball; 0 is the mean, ∞ the direction of MGDA; 0 ≤ c < 1 keeps convergence to the mean's stationary points.
     :raises ArgumentError: a negative c.
@@ -51,13 +52,14 @@ class CAGrad(Weighting):
         p = preference_of(None, gramian).expand(gramian.shape[:-1])
         size = gramian.diagonal(dim1=-2, dim2=-1).sum(-1)
         G = gramian / torch.where(size > 0, size, 1.0)[..., None, None]
-        mean = _Mean(product(G, p), self.c**2 * squared_norm(G, p).clamp(min=0))
+        mean = squared_norm(G, p).clamp(min=0)
+        phi = self.c**2 * mean
         # With c = 0 or a vanishing mean there is no ball to search.
-        free = mean.phi > 0
-        u = _by_support(G, mean) if gramian.shape[-1] <= ENUMERABLE else _by_shift(G, mean)
+        free = phi > 0
+        u = _inner(Inner(G, product(G, p), torch.where(free, phi, 1.0), torch.where(free, mean, 1.0)))
         length = squared_norm(G, u).clamp(min=0).sqrt()
         stationary = length**2 <= noise_of(G, u)
-        bend = mean.phi.sqrt() / torch.where(stationary, 1.0, length)
+        bend = phi.sqrt() / torch.where(stationary, 1.0, length)
         bent = torch.where(stationary[..., None], torch.zeros_like(p), p + bend[..., None] * u)
         return torch.where(free[..., None], bent, p)
 
@@ -80,19 +82,28 @@ class CAGrad(Weighting):
         return Certificate(gap, torch.maximum(ball, outside), outside, torch.zeros_like(gap), squared_norm(G, w))
 
 
-class _Mean(NamedTuple):
-    """h = Gp and φ = c²‖g_0‖²."""
+def _inner(inner: Inner) -> Tensor:
+    """The minimiser of the inner programme; off the host, where nothing can be picked out, always by the general route."""
+    general = by_support if inner.h.shape[-1] <= ENUMERABLE else _by_shift
+    if numbers(inner.G) is None:
+        return general(inner)
+    if inner.h.ndim == 1:
+        found = path_of_one(inner)
+        if found is not None:
+            return found
+    m = inner.h.shape[-1]
+    flat = Inner(inner.G.reshape(-1, m, m), inner.h.reshape(-1, m), inner.phi.reshape(-1), inner.size.reshape(-1))
+    points, certain = path_of_many(flat)
+    if not certain.all():
+        points[~certain] = general(Inner(*(part[~certain] for part in flat)))
+    return points.reshape(inner.h.shape)
 
-    slopes: Tensor
-    phi: Tensor
 
-
-def _by_support(G: Tensor, mean: _Mean) -> Tensor:
+def by_support(inner: Inner) -> Tensor:
     """The best point over all supports; on a support S with P = G_S⁻¹1, Q = G_S⁻¹h the stationary point is (νP − Q)/root."""
-    m = G.shape[-1]
-    batch = G.shape[:-2]
+    G, m, batch = inner.G, inner.h.shape[-1], inner.h.shape[:-1]
     supports = all_supports(m, G.device)[1:]
-    flat, h, phi = G.reshape(-1, m, m), mean.slopes.reshape(-1, m), mean.phi.reshape(-1)
+    flat, h, phi = G.reshape(-1, m, m), inner.h.reshape(-1, m), inner.phi.reshape(-1)
     step = max(1, CHUNK // (len(supports) * m * m))
     parts = [_best(*part, supports) for part in zip(flat.split(step), h.split(step), phi.split(step), strict=True)]
     return torch.cat(parts).reshape(*batch, m)
@@ -128,21 +139,19 @@ def _best(G: Tensor, h: Tensor, phi: Tensor, supports: Tensor) -> Tensor:
     return torch.where((value.amin(-1) <= rest)[:, None], found, fallback)
 
 
-def _by_shift(G: Tensor, mean: _Mean) -> Tensor:
+def _by_shift(inner: Inner) -> Tensor:
     """Bisection for t = ‖g_u‖/√φ, where u are the min-norm weights of the rows g_i + t g_0 (the left side rises, the right one does not)."""
-    m = G.shape[-1]
-    radius = torch.where(mean.phi > 0, mean.phi, 1.0).sqrt()
+    G, radius = inner.G, inner.phi.sqrt()
     low = torch.full_like(radius, -40.0)
     high = torch.log(G.diagonal(dim1=-2, dim2=-1).amax(-1).clamp(min=1e-300).sqrt() / radius) + 1
     u = min_norm(G)
-    size = squared_norm(G, torch.full_like(mean.slopes, 1 / m))
     for _ in range(ROUNDS):
         middle = (low + high) / 2
         t = middle.exp()[..., None]
         shifted = (
             G
-            + t[..., None] * (mean.slopes[..., :, None] + mean.slopes[..., None, :])
-            + (t**2 * size[..., None])[..., None]
+            + t[..., None] * (inner.h[..., :, None] + inner.h[..., None, :])
+            + (t**2 * inner.size[..., None])[..., None]
         )
         u = min_norm(shifted)
         above = squared_norm(G, u).clamp(min=0).sqrt() / radius > middle.exp()

@@ -59,7 +59,7 @@ def min_norm(gramian: Tensor) -> Tensor:
         return torch.from_numpy(_pair(float(one[0, 0]), float(one[0, 1]), float(one[1, 1])))
     if gramian.shape[-1] == PAIR:
         return min_norm_of_two(gramian)
-    found = None if one is None else _lifted(one)
+    found = None if one is None else lifted(one)
     weights = _lifted_many(gramian) if found is None else torch.from_numpy(found)
     return _polished_where_wide(gramian, weights)
 
@@ -84,7 +84,7 @@ def _pair(a: float, b: float, c: float) -> np.ndarray:
     return np.array([UPWARD * first if a > c else first, UPWARD * second if c > a else second])
 
 
-def _lifted(G: np.ndarray) -> np.ndarray | None:
+def lifted(G: np.ndarray) -> np.ndarray | None:
     """The lifted programme for one Gramian on the host; None if its supports are dependent."""
     kappa = G.diagonal().min()
     if kappa <= 0:

@@ -22,10 +22,15 @@ from ._method import Strength as Strength
 from ._method import View as View
 from ._method import cross_entropy as cross_entropy
 from ._method import per_replicate as per_replicate
+from .combined import Combined as Combined
 from .joint import Joint as Joint
+from .mimo import MIMO as MIMO
+from .mmpareto import MMPareto as MMPareto
+from .ngdiff import NGDiff as NGDiff
 from .ogm import OGM as OGM
 from .ogm import OGMGE as OGMGE
 from .opm import OPM as OPM
+from .pmr import PMR as PMR
 from .ume import UME as UME
 from .uniform import Uniform as Uniform
 from .unimodal import Unimodal as Unimodal
@@ -38,4 +43,9 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "ogm": OGM,
     "ogm-ge": OGMGE,
     "opm": OPM,
+    "moo": Combined,
+    "mimo": MIMO,
+    "mmpareto": MMPareto,
+    "ngdiff": NGDiff,
+    "pmr": PMR,
 })  # fmt: skip

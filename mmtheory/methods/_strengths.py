@@ -1,0 +1,29 @@
+"""What a strength may be: a number in its range, or one number a replicate."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from mmtheory.errors import ArgumentError
+
+from ._method import Strength
+
+
+def ranged(name: str, value: Strength, low: float = 0.0, high: float = math.inf) -> Strength:
+    """The strength itself, if it is in [low, high]; tensors are the caller's to check, which would wait for the device.
+
+    :raises ArgumentError: a number outside, NaN included.
+
+    >>> ranged("alpha", 0.5)
+    0.5
+    """
+    if not isinstance(value, Tensor) and not low <= value <= high:
+        raise ArgumentError(f"{name}: expected a number in [{low:g}, {high:g}], found {value}")
+    return value
+
+
+def off(value: Strength) -> bool:
+    """Whether a strength is the number zero, so that its term is left out (a tensor of zeros is multiplied through)."""
+    return not isinstance(value, Tensor) and value == 0

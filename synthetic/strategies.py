@@ -20,6 +20,7 @@ from mmtheory.rng import Stream
 from mmtheory.testing.strategies import SEEDS, probability_tables, streams
 from mmtheory.world import World
 from synthetic.worlds import (
+    Competition,
     ConnectionLinear,
     ConnectionSine,
     DeepLinear,
@@ -175,7 +176,18 @@ SINES = st.integers(4, 10).flatmap(
     lambda bits: st.integers(0, 2**bits - 1).map(lambda code: ConnectionSine(bits=bits, code=code))
 )
 
+
+@st.composite
+def competitions(draw: DrawFn) -> Competition:
+    """Competition worlds of any strengths, insufficient shares, classes and networks."""
+    m = draw(COUNTS)
+    shares = st.lists(st.floats(0, 1), min_size=m, max_size=m).map(tuple)
+    strength = tuple(draw(POSITIVE) for _ in range(m))
+    return Competition(strength, draw(shares), draw(st.integers(2, 6)), draw(st.integers(1, 8)), draw(st.floats(2.5, 8)))
+
+
 STRATEGIES: Mapping[str, SearchStrategy[World]] = MappingProxyType({
+    "competition": competitions(),
     "histogram": histograms(),
     "gaussian-regression": linear_gaussians(GaussianRegression),
     "latent-regression": latents(LatentRegression),

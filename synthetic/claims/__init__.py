@@ -8,12 +8,25 @@ from typing import Any
 
 from mmtheory.claims import Claim
 
-from . import classical, du2023, huang2021, liang2023, lu2023, madaan2024, monotone, wang2020, wei2024, zhang2024
+from . import (
+    classical,
+    du2023,
+    huang2021,
+    huang2022,
+    liang2023,
+    lu2023,
+    madaan2024,
+    monotone,
+    wang2020,
+    wei2024,
+    zhang2024,
+)
 
 PAPERS: Mapping[str, tuple[Claim[Any], ...]] = MappingProxyType({
     "huang2021": huang2021.CLAIMS,
     "madaan2024": madaan2024.CLAIMS,
     "lu2023": lu2023.CLAIMS,
+    "huang2022": huang2022.CLAIMS,
     "zhang2024": zhang2024.CLAIMS,
     "du2023": du2023.CLAIMS,
     "wang2020": wang2020.CLAIMS,

@@ -9,6 +9,7 @@ from mmtheory.world import World
 
 from ._gaussian_learners import Blending as Blending
 from ._gaussian_learners import GaussianLaw as GaussianLaw
+from .competition import Competition as Competition
 from .connection_linear import ConnectionLinear as ConnectionLinear
 from .connection_sine import ConnectionSine as ConnectionSine
 from .deep_linear import DeepLinear as DeepLinear
@@ -39,4 +40,5 @@ WORLDS: Mapping[str, type[World]] = MappingProxyType({
     "table": Table,
     "deep-linear": DeepLinear,
     "saturation": Saturation,
+    "competition": Competition,
 })  # fmt: skip

@@ -35,6 +35,7 @@ from synthetic.worlds import (
     SelectionGaussian,
     SelectionTable,
     Table,
+    TwoDials,
 )
 
 Linear = TypeVar("Linear", GaussianRegression, GaussianProbit)
@@ -183,7 +184,9 @@ def competitions(draw: DrawFn) -> Competition:
     m = draw(COUNTS)
     shares = st.lists(st.floats(0, 1), min_size=m, max_size=m).map(tuple)
     strength = tuple(draw(POSITIVE) for _ in range(m))
-    return Competition(strength, draw(shares), draw(st.integers(2, 6)), draw(st.integers(1, 8)), draw(st.floats(2.5, 8)))
+    return Competition(
+        strength, draw(shares), draw(st.integers(2, 6)), draw(st.integers(1, 8)), draw(st.floats(2.5, 8))
+    )
 
 
 STRATEGIES: Mapping[str, SearchStrategy[World]] = MappingProxyType({
@@ -202,4 +205,7 @@ STRATEGIES: Mapping[str, SearchStrategy[World]] = MappingProxyType({
     "table": joint_tables(),
     "deep-linear": deep_linears(),
     "saturation": saturations(),
+    "two-dials": st.builds(
+        TwoDials, speed=st.floats(0, 4), information=st.floats(0, 4), classes=st.integers(2, 5), nuisance=st.integers(0, 4)
+    ),
 })  # fmt: skip

@@ -18,6 +18,7 @@ COLUMNS = (
     "claim VARCHAR, source VARCHAR, tag VARCHAR, verdict VARCHAR, relation VARCHAR, n BIGINT, alpha DOUBLE, world VARCHAR, seconds DOUBLE,"
     " statement VARCHAR, registered VARCHAR, as_registered BOOLEAN, margin DOUBLE, unit VARCHAR, dials JSON, stream VARCHAR,"
     ' broken_assumptions VARCHAR[], "case" VARCHAR, controls STRUCT(name VARCHAR, verdict VARCHAR)[],'
+    " tightness DOUBLE, ladder STRUCT(slack DOUBLE, verdict VARCHAR)[], remarks VARCHAR[],"
     f" {SIDES}, cases STRUCT(name VARCHAR, {SIDES}, verdict VARCHAR)[]"
 )
 

@@ -18,6 +18,7 @@ from ._mean import student as student
 from ._sequential import betting_interval as betting_interval
 from ._sequential import betting_process as betting_process
 from ._sequential import look_alpha as look_alpha
+from ._sign_flip import sign_flip as sign_flip
 from ._slope import exponent as exponent
 from ._slope import slope as slope
 from ._slope import theil_sen as theil_sen

@@ -24,6 +24,7 @@ from .saturation import Saturation as Saturation
 from .selection_gaussian import SelectionGaussian as SelectionGaussian
 from .selection_table import SelectionTable as SelectionTable
 from .table import Table as Table
+from .two_dials import TwoDials as TwoDials
 
 WORLDS: Mapping[str, type[World]] = MappingProxyType({
     "histogram": Histogram,
@@ -40,5 +41,6 @@ WORLDS: Mapping[str, type[World]] = MappingProxyType({
     "table": Table,
     "deep-linear": DeepLinear,
     "saturation": Saturation,
+    "two-dials": TwoDials,
     "competition": Competition,
 })  # fmt: skip

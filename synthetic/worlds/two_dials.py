@@ -1,0 +1,94 @@
+"""The two-dial world: a weak and a strong modality, apart in learning speed or in information, which look alike from their scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from mmtheory.batch import Batch
+from mmtheory.errors import ArgumentError
+from mmtheory.rng import Draws
+from mmtheory.stats import Interval
+from mmtheory.world import Task, World
+
+
+@final
+@dataclass(frozen=True)
+class TwoDials(World):
+    r"""Balanced classes seen twice: ``signal`` coordinates of class mean plus noise among unit nuisance ones, randomly rotated.
+
+    .. math:: x^m = Q_m\,[\,c_m(\mu^m_y + \sigma_m\varepsilon),\; \nu\,], \qquad
+        c_a = 2^{-\text{speed}},\; \sigma_a = 1 + \text{information}/2,\; c_b = \sigma_b = 1
+
+    ``a`` is the weak modality. The speed dial shrinks its signal and the signal's noise alike, which no Bayes rule feels and gradient
+    descent does; the information dial drowns it in noise at equal scale. At 0 and 0 the modalities are alike.
+
+    A stream is a task: class means and rotations come from it as the noise does, so that averages over seeds are averages over tasks,
+    and training and test samples of one task are two parts of one draw.
+
+    :param speed: halvings of the weak modality's signal; 0 for none.
+    :param information: half of what is added to the weak modality's noise; 0 for nothing.
+    :param classes: K.
+    :param signal: coordinates that carry the class, per modality.
+    :param nuisance: coordinates that do not.
+    :param spread: standard deviation of the class means' coordinates.
+    :raises ArgumentError: a dial out of its domain.
+
+    Source: methods §16.1 of the specification (derived here): the laboratory of the balancing methods.
+
+    >>> round(TwoDials(classes=8).known("label_entropy").middle, 6) == round(math.log(8), 6)
+    True
+    """
+
+    name: ClassVar[str] = "two-dials"
+    task: ClassVar[Task] = "classification"
+
+    speed: float = 0.0
+    information: float = 0.0
+    classes: int = 8
+    signal: int = 6
+    nuisance: int = 18
+    spread: float = 1.1
+
+    def __post_init__(self) -> None:
+        if min(self.speed, self.information) < 0 or not math.isfinite(self.speed + self.information):
+            raise ArgumentError(
+                f"{self.name}: expected finite speed and information >= 0, found {self.speed} and {self.information}"
+            )
+        if self.classes < 2 or self.signal < 1 or self.nuisance < 0 or not 0 <= self.spread < math.inf:
+            raise ArgumentError(
+                f"{self.name}: expected classes >= 2, signal >= 1, nuisance >= 0 and finite spread >= 0, found {self.dials()}"
+            )
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return ("a", "b")
+
+    def draw(self, n: int, draws: Draws) -> Batch:
+        y = draws.integers("label", self.classes, n)
+        width = self.signal + self.nuisance
+        x: dict[str, Tensor] = {}
+        for m, scale, noise in (("a", 2**-self.speed, 1 + self.information / 2), ("b", 1.0, 1.0)):
+            means = self.spread * draws.normal(f"means {m}", self.classes, self.signal)
+            rest = draws.normal(f"noise {m}", n, width)
+            mean = means.gather(-2, y.unsqueeze(-1).expand(*y.shape, self.signal))
+            told = scale * (mean + noise * rest[..., : self.signal])
+            rotation = torch.linalg.qr(draws.normal(f"rotation {m}", width, width)).Q
+            x[m] = _turned(torch.cat([told, rest[..., self.signal :]], -1), rotation)
+        return Batch(x, y)
+
+    def exact(self) -> Mapping[tuple[str, str], Callable[[frozenset[str]], Interval]]:
+        return {("label_entropy", "uniform"): lambda _given: Interval.exact(math.log(self.classes), 1e-15)}
+
+
+def _turned(x: Tensor, rotation: Tensor) -> Tensor:
+    """Q x for every sample, column by column: a matrix product or a fused one would round a sample by its place."""
+    total = torch.zeros_like(x)
+    for value, column in zip(x.unbind(-1), rotation.unbind(-1), strict=True):
+        total += value.unsqueeze(-1) * column.unsqueeze(-2)
+    return total

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Literal, Protocol
 
 import torch
@@ -53,7 +54,10 @@ class Phase:
 
 @dataclass
 class Step:
-    """What a method sees of one pass: the batch, the features it gave rise to, the logits; nothing of loader or optimiser."""
+    """What a method sees of one pass: the batch, the features it gave rise to, the logits; nothing of loader or optimiser.
+
+    Features and logits may lie in memory that the next pass overwrites: clone what is kept.
+    """
 
     model: MultimodalModel
     auxiliary: nn.ModuleDict
@@ -61,11 +65,16 @@ class Step:
     phase: Phase
     epoch: int
     index: int
-    draws: Draws
+    draw: Callable[[], Draws]
     features: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     logits: Tensor | None = None
     start: int = 0
     """Place of the batch's first sample in the epoch's order."""
+
+    @cached_property
+    def draws(self) -> Draws:
+        """Random numbers of this pass; nothing is set up until somebody draws."""
+        return self.draw()
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Mean cross-entropy of these logits with the batch's labels, one number a replicate."""

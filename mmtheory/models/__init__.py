@@ -8,7 +8,9 @@ from ._deep_linear import DeepLinearEncoder as DeepLinearEncoder
 from ._dense import NARROW as NARROW
 from ._dense import Dense as Dense
 from ._dense import dense as dense
+from ._dense import linear_sum as linear_sum
 from ._dense import relu_chain as relu_chain
+from ._dense import weight_gradient as weight_gradient
 from ._encoders import Encoder as Encoder
 from ._encoders import MLPEncoder as MLPEncoder
 from ._flat import FlatParameters as FlatParameters

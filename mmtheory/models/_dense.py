@@ -64,7 +64,7 @@ class _ReluChain(torch.autograd.Function):
         found: list[Tensor | None] = [None] * (2 * depth)
         for i in reversed(range(depth)):
             if ctx.last or i < depth - 1:
-                g = torch.ops.aten.threshold_backward(g, kept[i + 1], 0)
+                g = torch.ops.aten.threshold_backward.grad_input(g, kept[i + 1], 0, grad_input=torch.empty_like(g))
             if ctx.needs_input_grad[2 + 2 * i]:
                 found[2 * i] = weight_gradient(kept[i], g)
                 found[2 * i + 1] = g.sum(-2)

@@ -1,10 +1,15 @@
 """The one training loop, its optimisers, and stacked replicates that go through it together."""
 
-from ._loop import EpochView as EpochView
-from ._loop import Settings as Settings
+from ._epoch import EpochView as EpochView
+from ._feed import gather as gather
 from ._loop import Trainer as Trainer
-from ._loop import gather as gather
 from ._loop import train as train
 from ._optimisers import SGD as SGD
 from ._optimisers import Adam as Adam
 from ._optimisers import Optimiser as Optimiser
+from ._settings import Constant as Constant
+from ._settings import Cosine as Cosine
+from ._settings import Schedule as Schedule
+from ._settings import Settings as Settings
+from ._settings import Stairs as Stairs
+from ._settings import Warmup as Warmup

@@ -4,48 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mmtheory.batch import Batch
 from mmtheory.errors import ArgumentError
-from mmtheory.methods import Gradients, Joint, Method, Phase, Step, Strength
-from mmtheory.models import FlatParameters, MultimodalModel
+from mmtheory.methods import Gradients, Joint, Method, Phase, Step
+from mmtheory.models import Dense, FlatParameters, MLPEncoder, MultimodalModel
 from mmtheory.rng import Draws, Stream
 
+from ._closed import ClosedForm
+from ._epoch import EpochView
+from ._feed import Feed, spread_over
+from ._memory import keep_freed_memory
 from ._optimisers import Optimiser, optimiser
+from ._settings import Settings
 
 Build = Callable[[Draws], MultimodalModel]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What every method shares in a fair comparison.
-
-    :param batch_size: samples a step; the last, smaller batch of an epoch is used too unless ``drop_last``.
-    :param lr: learning rate, a number or one a replicate.
-    :param schedule: epoch → factor on the learning rate.
-    :param clip: largest norm of a replicate's whole gradient; inf for no clipping.
-    """
-
-    epochs: int = 20
-    batch_size: int = 64
-    optimiser: str = "sgd"
-    lr: Strength = 0.02
-    weight_decay: Strength = 1e-4
-    momentum: float = 0.9
-    schedule: Callable[[int], float] = field(default=lambda _epoch: 1.0)
-    clip: float = math.inf
-    drop_last: bool = False
-
-    def __post_init__(self) -> None:
-        if self.epochs < 0 or self.batch_size < 1 or not self.clip > 0:
-            raise ArgumentError(
-                f"settings: expected epochs >= 0, batch_size >= 1, clip > 0, found {self.epochs}, {self.batch_size}, {self.clip}"
-            )
+ORDERED = 4096
+"""Places of sample orders that are drawn at once: setting up a generator costs as much as shuffling a thousand of them."""
 
 
 @final
@@ -53,12 +34,14 @@ class Trainer:
     """Trains every replicate of a model at once, by one method.
 
     Replicate r's initialisation, sample order and noise come from ``stream.child(r)`` alone. A replicate whose loss stops being finite
-    is frozen where it was, marked in ``alive``, and the others go on.
+    is left where it was, marked in ``alive`` and reported by ``stopped``; the others go on as if it had never been there.
 
     Shape: training data [*batch, n, …] (one data set a replicate) or [n, …] (one for all).
 
     :param build: makes the model from the draws of the stream's ``init`` child.
-    :param replicates: which replicates; None for one plain model with batch shape ().
+    :param replicates: which replicates (a number may come twice: the same seed under two settings); None for one plain model with
+        batch shape ().
+    :param closed: plain passes of our own networks without autograd; the bits are the same, False is there to show it.
     """
 
     def __init__(
@@ -69,20 +52,26 @@ class Trainer:
         *,
         settings: Settings,
         stream: Stream,
-        replicates: range | None = None,
+        replicates: Sequence[int] | None = None,
         validation: Batch | None = None,
         device: str | torch.device = "cpu",
+        closed: bool = True,
     ) -> None:
+        keep_freed_memory()
         self.build, self.method, self.settings = build, method, settings
         self.stream, self.replicates, self.device = stream, replicates, torch.device(device)
         self.batch_shape = () if replicates is None else (len(replicates),)
         self.train_data, self.validation = data, validation
         if "validation" in method.needs and validation is None:
             raise ArgumentError(f"{method.card.name}: expected a validation split, found none")
+        self.feed = Feed(data, self.batch_shape)
         self.model = build(self.draws("init")).to(self.device)
         self.auxiliary = nn.ModuleDict()
         for owner, module in method.auxiliary(self.model, self.draws("auxiliary")).items():
             self.auxiliary[owner.replace(".", "_")] = module.to(self.device)
+        for module in (*self.model.modules(), *self.auxiliary.modules()):
+            if isinstance(module, (Dense, MLPEncoder)):
+                module.twice = "create_graph" in method.needs
         owned = {o: tuple(self.model.owned(o)) for o in self.model.owners}
         owned |= {o: tuple(module.parameters()) for o, module in self.auxiliary.items()}
         self.flat = FlatParameters({o: ps for o, ps in owned.items() if ps}, self.batch_shape)
@@ -94,8 +83,13 @@ class Trainer:
             momentum=settings.momentum,
         )
         self.alive = torch.ones(self.batch_shape, dtype=torch.bool, device=self.device)
+        self.last_epoch = torch.full(self.batch_shape, -1, device=self.device)
         self.epoch = 0
+        self._orders: tuple[int, Tensor] | None = None
+        self._ranges: dict[object, list[slice]] = {}
         method.bind(self.model, self.draws("method"))
+        plain = closed and ClosedForm.serves(self.model, method)
+        self.closed = ClosedForm(self.model, self.flat) if plain else None
 
     def draws(self, *names: str | int) -> Draws:
         """Named random tensors of each replicate, under these names."""
@@ -111,6 +105,24 @@ class Trainer:
             self.epoch += 1
         return self
 
+    @property
+    def stopped(self) -> dict[int, int]:
+        """Place on the replicate axis (0 for one plain model) → epoch in which its loss was no longer finite."""
+        epochs = self.last_epoch.reshape(-1).tolist()
+        return {r: e for r, e in enumerate(epochs) if e >= 0}
+
+    def beside(self, method: Method) -> Trainer:
+        """An untrained trainer of another method: same initialisation, data, settings and sample orders."""
+        return Trainer(
+            self.build,
+            method,
+            self.train_data,
+            settings=self.settings,
+            stream=self.stream,
+            replicates=self.replicates,
+            device=self.device,
+        )
+
     @torch.no_grad()
     def start_from(self, other: Trainer) -> None:
         """Take the parameters of all owners that both have, the model's buffers and the epoch; optimiser state stays fresh."""
@@ -125,41 +137,62 @@ class Trainer:
         view = EpochView(self)
         self.method.on_epoch(view)
         order = view.order if view.order is not None else self._permutation()
-        n, size = order.shape[-1], self.settings.batch_size
-        stops = range(size, n + 1, size) if self.settings.drop_last else range(size, n + size, size)
-        for index, stop in enumerate(stops):
-            batch = gather(self.train_data, order[..., stop - size : min(stop, n)])
+        size, last = self.settings.batch_size, self.settings.drop_last
+        for index, batch in enumerate(self.feed.batches(order, size, drop_last=last)):
             for number, phase in enumerate(self.method.phases(self.epoch, index)):
-                self._pass(batch, phase, index, number, stop - size)
+                self._pass(batch, phase, index, number)
 
     def _permutation(self) -> Tensor:
-        """The order of the samples in this epoch, [*batch, n]."""
+        """The order of the samples in this epoch, [*batch, n]; several epochs' orders come from one generator."""
         n = self.train_data.n
-        return self.draws("order", self.epoch).fill("permutation", (n,), lambda g, s: g.permutation(s[0]))
+        several = max(1, ORDERED // n)
+        block, place = divmod(self.epoch, several)
+        if self._orders is None or self._orders[0] != block:
+            self._orders = block, self.draws("orders", block).fill("permutations", (several, n), _permutations)
+        return self._orders[1][..., place, :]
 
-    def _pass(self, batch: Batch, phase: Phase, index: int, number: int, start: int) -> None:
-        draws = self.draws("step", self.epoch, index, number)
-        step = Step(self.model, self.auxiliary, batch, phase, self.epoch, index, draws, start=start)
+    def _pass(self, batch: Batch, phase: Phase, index: int, number: int) -> None:
+        draw = partial(self.draws, "step", self.epoch, index, number)
+        start = index * self.settings.batch_size
+        step = Step(self.model, self.auxiliary, batch, phase, self.epoch, index, draw, start=start)
+        if self.closed is not None and self.closed.takes(batch, phase):
+            losses, gradients, total = self._closed_pass(step, self.closed)
+        else:
+            losses, gradients, total = self._graph_pass(step)
+        if phase.move == ():
+            return
+        with torch.no_grad():
+            before = self.flat.data.clone() if "update" in self.method.needs else None
+            self._mark(losses)
+            self._move(total, phase, gradients)
+            if before is not None:
+                self.method.on_update(step, before, self.flat)
+            self.method.after_step(step)
+
+    @torch.no_grad()
+    def _closed_pass(self, step: Step, closed: ClosedForm) -> tuple[list[Tensor], Gradients, Tensor]:
+        """A plain pass in closed form."""
+        found = closed(step.batch)
+        step.features, step.logits = found.features, found.logits
+        if step.phase.move != ():
+            self.model.observe(step.features, step.batch.present)
+        gradients = Gradients(self.flat, {"total": found.gradient}, {"total": closed.reached})
+        return [found.loss], gradients, self.method.on_gradients(step, gradients)
+
+    def _graph_pass(self, step: Step) -> tuple[list[Tensor], Gradients, Tensor]:
+        """A pass through autograd's graph: whatever the method makes of it."""
+        phase = step.phase
         with self.method.around(step):
-            step.features = self.model.encode(batch.x, phase.hear)
+            step.features = self.model.encode(step.batch.x, phase.hear)
             if phase.move != ():
-                self.model.observe(step.features, batch.present)
+                self.model.observe(step.features, step.batch.present)
             self.method.on_features(step)
             step.logits = self.method.output(step)
             losses = self.method.losses(step)
             gradients = self._rows(losses, phase.rows)
             with torch.no_grad():
                 total = self.method.on_gradients(step, gradients)
-        if phase.move == ():
-            return
-        with torch.no_grad():
-            finite = torch.stack([losses[row].detach() for row in phase.rows]).isfinite().all(0)
-            self.alive &= finite
-            before = self.flat.data.clone() if "update" in self.method.needs else None
-            self._move(total, phase, gradients)
-            if before is not None:
-                self.method.on_update(step, before, self.flat)
-            self.method.after_step(step)
+        return [losses[row].detach() for row in phase.rows], gradients, total
 
     def _rows(self, losses: Mapping[str, Tensor], rows: Sequence[str]) -> Gradients:
         """One backward a row over all parameters; owners that a row does not reach are known structurally, not by a zero."""
@@ -180,16 +213,29 @@ class Trainer:
             found[row], reached[row] = self.flat.gather(parts), self.flat.reached(parts)
         return Gradients(self.flat, found, reached)
 
+    def _mark(self, losses: Sequence[Tensor]) -> None:
+        """Who from now on stays where they are."""
+        finite = (losses[0] if len(losses) == 1 else torch.stack(list(losses)).sum(0)).isfinite()
+        if self.device.type == "cpu" and bool(finite.all()):
+            return
+        fallen = self.alive & ~finite
+        self.last_epoch.masked_fill_(fallen, self.epoch)
+        self.alive &= finite
+
     def _move(self, total: Tensor, phase: Phase, gradients: Gradients) -> None:
         if math.isfinite(self.settings.clip):
             norm = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
             total = total * (self.settings.clip / norm.clamp(min=self.settings.clip))
-        total = torch.where(self.alive.unsqueeze(-1), total, torch.zeros((), dtype=total.dtype, device=total.device))
+        # Asking whether all are alive waits for the device: free on a CPU, not elsewhere.
+        whole = self.device.type == "cpu" and bool(self.alive.all())
         everyone = frozenset[str]().union(*gradients.reached.values())
-        owners = [o for o in self.flat.owners if o in (everyone if phase.move is None else phase.move)]
+        key = (phase.move, everyone)
+        if key not in self._ranges:
+            owners = [o for o in self.flat.owners if o in (everyone if phase.move is None else phase.move)]
+            self._ranges[key] = adjacent([self.flat.columns[o] for o in owners])
         factor = self.settings.schedule(self.epoch)
-        for columns in adjacent([self.flat.columns[o] for o in owners]):
-            self.optimiser.step(total, columns, factor)
+        for columns in self._ranges[key]:
+            self.optimiser.step(total, columns, factor, None if whole else self.alive)
 
     @torch.no_grad()
     def predict(self, data: Batch, *, size: int = 4096) -> Tensor:
@@ -202,11 +248,14 @@ class Trainer:
         return torch.cat(parts, dim=-2)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that a resumed run needs, as tensors: parameters, buffers, optimiser, method, clock, who is alive."""
+        """Everything that a resumed run needs, as tensors: parameters, buffers, optimiser, method, clock, who is alive.
+
+        Generators have no state of their own: every draw is addressed by replicate, epoch and step.
+        """
         buffers = {f"buffer.{k}": v for k, v in self.model.named_buffers()}
         moved = {f"optimiser.{k}": v for k, v in self.optimiser.state_dict().items()}
         own = {f"method.{k}": v for k, v in self.method.state_dict().items()}
-        clock = {"epoch": torch.tensor(self.epoch), "alive": self.alive}
+        clock = {"epoch": torch.tensor(self.epoch), "alive": self.alive, "last_epoch": self.last_epoch}
         return {k: v.clone() for k, v in {"parameters": self.flat.data, **buffers, **moved, **own, **clock}.items()}
 
     @torch.no_grad()
@@ -215,9 +264,10 @@ class Trainer:
 
         :raises ArgumentError: a state of another model, optimiser or method.
         """
-        expected = set(self.state_dict())
-        if set(state) != expected or state["parameters"].shape != self.flat.data.shape:
-            raise ArgumentError(f"trainer: expected a state with {sorted(expected)}, found {sorted(state)}")
+        expected = {k for k in self.state_dict() if not k.startswith("method.")}
+        found = {k for k in state if not k.startswith("method.")}
+        if found != expected or state["parameters"].shape != self.flat.data.shape:
+            raise ArgumentError(f"trainer: expected a state with {sorted(expected)}, found {sorted(found)}")
         self.flat.data.copy_(state["parameters"])
         for k, v in self.model.named_buffers():
             v.copy_(state[f"buffer.{k}"])
@@ -225,44 +275,15 @@ class Trainer:
         self.method.load_state_dict(_under("method.", state))
         self.epoch = int(state["epoch"])
         self.alive.copy_(state["alive"])
+        self.last_epoch.copy_(state["last_epoch"])
 
 
 def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-@final
-class EpochView:
-    """What a method sees before an epoch (``methods.View``)."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-        self.epoch, self.model, self.auxiliary = trainer.epoch, trainer.model, trainer.auxiliary
-        self.train = spread_over(trainer.train_data, trainer.batch_shape)
-        seen = trainer.validation if "validation" in trainer.method.needs else None
-        self.validation = None if seen is None else spread_over(seen, trainer.batch_shape)
-        self.draws = trainer.draws("epoch", trainer.epoch)
-        self.order: Tensor | None = None
-
-    def set_order(self, index: Tensor) -> None:
-        """The sample indices of this epoch, [*batch, n_epoch]."""
-        self.order = index
-
-    def fit(self, method: Method, epochs: int | None = None, *, continued: bool = False) -> MultimodalModel:
-        """A copy of the model, untrained or as it is now, trained by another method (``methods.View``)."""
-        t = self._trainer
-        other = Trainer(
-            t.build,
-            method,
-            t.train_data,
-            settings=t.settings,
-            stream=t.stream,
-            replicates=t.replicates,
-            device=t.device,
-        )
-        if continued:
-            other.start_from(t)
-        return other.run(epochs).model
+def _permutations(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return generator.permuted(np.broadcast_to(np.arange(shape[-1]), shape), axis=-1)
 
 
 def train(
@@ -272,7 +293,7 @@ def train(
     stream: Stream,
     method: Method | None = None,
     settings: Settings | None = None,
-    replicates: range | None = None,
+    replicates: Sequence[int] | None = None,
     validation: Batch | None = None,
     device: str | torch.device = "cpu",
 ) -> Trainer:
@@ -281,34 +302,6 @@ def train(
         build, method or Joint(), data, settings=settings or Settings(), stream=stream, replicates=replicates,
         validation=validation, device=device,
     ).run()  # fmt: skip
-
-
-def gather(data: Batch, index: Tensor) -> Batch:
-    """The samples ``index`` [*batch, b] of a data set [*batch, n, …] or [n, …], by one gather a tensor."""
-    shared = index.ndim > data.y.ndim
-    n = data.n
-    if index.ndim > 1 and not shared:
-        offset = torch.arange(index[..., 0].numel(), device=index.device).view(*index.shape[:-1], 1) * n
-        flat = (index + offset).reshape(-1)
-    else:
-        flat = index.reshape(-1)
-
-    def pick(part: Tensor) -> Tensor:
-        rest = part.shape[data.y.ndim :]
-        return part.reshape(-1, *rest).index_select(0, flat).view(*index.shape, *rest)
-
-    return Batch({m: pick(v) for m, v in data.x.items()}, pick(data.y), {m: pick(v) for m, v in data.present.items()})
-
-
-def spread_over(data: Batch, batch_shape: Sequence[int]) -> Batch:
-    """A data set with the replicate axes in front, without a copy."""
-    if data.batch_shape == torch.Size(batch_shape):
-        return data
-
-    def wide(part: Tensor) -> Tensor:
-        return part.expand(*batch_shape, *part.shape)
-
-    return Batch({m: wide(v) for m, v in data.x.items()}, wide(data.y), {m: wide(v) for m, v in data.present.items()})
 
 
 def adjacent(columns: Sequence[slice]) -> list[slice]:

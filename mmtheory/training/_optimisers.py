@@ -31,9 +31,27 @@ class Optimiser(ABC):
         self.lr, self.weight_decay = per_replicate(lr, data), per_replicate(weight_decay, data)
         self.decays = isinstance(weight_decay, Tensor) or weight_decay > 0
 
+    def step(self, gradient: Tensor, columns: slice, factor: float, alive: Tensor | None = None) -> None:
+        """Move these columns, the learning rate times ``factor``.
+
+        :param alive: replicates [*batch] that move; the others keep parameters and state bit for bit. None for all.
+        """
+        if alive is None:
+            self._move(gradient, columns, factor)
+            return
+        kept = [part[..., columns] for part in (self.data, *self._moments())]
+        before = [part.clone() for part in kept]
+        self._move(gradient, columns, factor)
+        for part, old in zip(kept, before, strict=True):
+            part.copy_(torch.where(alive.unsqueeze(-1), part, old))
+
     @abstractmethod
-    def step(self, gradient: Tensor, columns: slice, factor: float) -> None:
-        """Move these columns, the learning rate times ``factor``."""
+    def _move(self, gradient: Tensor, columns: slice, factor: float) -> None:
+        """Move these columns of every replicate."""
+
+    @abstractmethod
+    def _moments(self) -> tuple[Tensor, ...]:
+        """State of the data's own shape."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Tensor]:
@@ -54,13 +72,16 @@ class SGD(Optimiser):
         self.momentum = momentum
         self.velocity = torch.zeros_like(data) if momentum else None
 
-    def step(self, gradient: Tensor, columns: slice, factor: float) -> None:
+    def _moments(self) -> tuple[Tensor, ...]:
+        return () if self.velocity is None else (self.velocity,)
+
+    def _move(self, gradient: Tensor, columns: slice, factor: float) -> None:
         theta, g = self.data[..., columns], gradient[..., columns]
         if self.decays:
-            g = g + self.weight_decay * theta
+            g = decayed(g, theta, self.weight_decay)
         if self.velocity is not None:
             v = self.velocity[..., columns]
-            g = v.mul_(self.momentum).add_(g)
+            g = torch.add(g, v, alpha=self.momentum, out=v)
         if isinstance(self.lr, Tensor):
             theta.addcmul_(g, self.lr, value=-factor)
         else:
@@ -93,17 +114,24 @@ class Adam(Optimiser):
         self.mean, self.square = torch.zeros_like(data), torch.zeros_like(data)
         self.count = data.new_zeros(data.shape[-1])
 
-    def step(self, gradient: Tensor, columns: slice, factor: float) -> None:
+    def _moments(self) -> tuple[Tensor, ...]:
+        return self.mean, self.square
+
+    def _move(self, gradient: Tensor, columns: slice, factor: float) -> None:
         theta, g = self.data[..., columns], gradient[..., columns]
         if self.decays and self.decoupled:
-            theta.sub_(factor * self.lr * self.weight_decay * theta)
+            theta.mul_(1 - factor * self.lr * self.weight_decay)
         elif self.decays:
-            g = g + self.weight_decay * theta
+            g = decayed(g, theta, self.weight_decay)
         count = self.count[columns].add_(1)
         mean = self.mean[..., columns].lerp_(g, 1 - self.betas[0])
         square = self.square[..., columns].mul_(self.betas[1]).addcmul_(g, g, value=1 - self.betas[1])
         scale = (square / (1 - self.betas[1] ** count)).sqrt_().add_(self.eps).mul_(1 - self.betas[0] ** count)
-        theta.sub_(mean / scale * (factor * self.lr))
+        move = torch.div(mean, scale, out=scale)
+        if isinstance(self.lr, Tensor):
+            theta.addcmul_(move, self.lr, value=-factor)
+        else:
+            theta.add_(move, alpha=-factor * self.lr)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"mean": self.mean, "square": self.square, "count": self.count}
@@ -112,6 +140,13 @@ class Adam(Optimiser):
         self.mean.copy_(state["mean"])
         self.square.copy_(state["square"])
         self.count.copy_(state["count"])
+
+
+def decayed(gradient: Tensor, theta: Tensor, decay: Tensor | float) -> Tensor:
+    """The gradient plus ``decay`` times the weights."""
+    if isinstance(decay, Tensor):
+        return torch.addcmul(gradient, theta, decay)
+    return torch.add(gradient, theta, alpha=decay)
 
 
 def optimiser(name: str, data: Tensor, *, lr: Strength, weight_decay: Strength, momentum: float) -> Optimiser:

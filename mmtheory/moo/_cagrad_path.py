@@ -37,7 +37,7 @@ def path_of_one(inner: Inner) -> Tensor | None:
         return None
     phi, size, m = float(inner.phi), float(inner.size), len(h)
     diagonal = G.diagonal()
-    kappa = float(diagonal[diagonal > 0].min())
+    kappa = float(diagonal[diagonal > 0].min(initial=1.0))
     magnitudes, absolute = np.abs(G), np.abs(h)
     cross = h + h[:, None]
     s, low, high = (size / phi) ** 0.5, 0.0, (float(diagonal.max()) / phi) ** 0.5 * 2

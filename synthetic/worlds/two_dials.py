@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,7 +79,8 @@ class TwoDials(World):
             rest = draws.normal(f"noise {m}", n, width)
             mean = means.gather(-2, y.unsqueeze(-1).expand(*y.shape, self.signal))
             told = scale * (mean + noise * rest[..., : self.signal])
-            rotation = torch.linalg.qr(draws.normal(f"rotation {m}", width, width)).Q
+            # A task's rotation is made where its numbers are drawn: stacked factorisations round by their neighbours.
+            rotation = draws.fill(f"rotation {m}", (width, width), lambda g, s: np.linalg.qr(g.standard_normal(s)).Q)
             x[m] = _turned(torch.cat([told, rest[..., self.signal :]], -1), rotation)
         return Batch(x, y)
 

@@ -14,6 +14,7 @@ from ._contribution import ShapleyShares as ShapleyShares
 from ._contribution import ZeroOut as ZeroOut
 from ._contribution import default_contribution as default_contribution
 from ._method import Card as Card
+from ._method import Fidelity as Fidelity
 from ._method import Gradients as Gradients
 from ._method import Method as Method
 from ._method import Phase as Phase
@@ -22,6 +23,9 @@ from ._method import Strength as Strength
 from ._method import View as View
 from ._method import cross_entropy as cross_entropy
 from ._method import per_replicate as per_replicate
+from .amss import AMSS as AMSS
+from .amss import AMSSPlus as AMSSPlus
+from .bogc import BOGC as BOGC
 from .combined import Combined as Combined
 from .joint import Joint as Joint
 from .mimo import MIMO as MIMO
@@ -48,4 +52,7 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "mmpareto": MMPareto,
     "ngdiff": NGDiff,
     "pmr": PMR,
+    "amss": AMSS,
+    "amss-plus": AMSSPlus,
+    "bogc": BOGC,
 })  # fmt: skip

@@ -1,0 +1,65 @@
+"""Units of an encoder's layers (columns of a dense matrix, filters of a convolution): which gradient entries are one unit's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ._method import Gradients, Step
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer's gradients [*batch, …] with the axis of its units; the first is its weight, a bias of as many units goes with it."""
+
+    parts: tuple[Tensor, ...]
+    axes: tuple[int, ...]
+    lead: int
+
+    @property
+    def units(self) -> int:
+        """Output units."""
+        return self.parts[0].shape[self.axes[0]]
+
+    def squares(self) -> Tensor:
+        """Squared gradient norm of every unit, [*batch, units]."""
+        each = [g.square().movedim(a, self.lead) for g, a in zip(self.parts, self.axes, strict=True)]
+        each = [g.reshape(*g.shape[: self.lead + 1], -1) for g in each]
+        return torch.cat(each, dim=-1).sum(-1)
+
+    def scale(self, factor: Tensor) -> None:
+        """Multiply every unit's gradient by its factor [*batch, units], in place."""
+        for g, axis in zip(self.parts, self.axes, strict=True):
+            after = g.ndim - axis % g.ndim - 1
+            before = g.ndim - self.lead - 1 - after
+            shaped = factor.reshape(*factor.shape[:-1], *(1,) * before, factor.shape[-1], *(1,) * after)
+            g.mul_(shaped.to(g.dtype))
+
+
+def encoder_layers(step: Step, gradients: Gradients, modality: str, row: str = "total") -> list[Layer]:
+    """The layers of one modality's encoder, in order: every weight of two or more axes, and the vector after it if it fits.
+
+    A convolution's weight has its filters first, any other weight its units last. Gains, offsets and other vectors that follow no
+    weight belong to no layer.
+    """
+    lead = len(step.model.batch_shape)
+    own = {id(p) for p in step.model.encoders[modality].parameters()}
+    at = gradients.flat.columns[modality]
+    inside = [
+        p
+        for p, span in zip(gradients.flat.parameters, gradients.flat.spans, strict=True)
+        if at.start <= span.start < at.stop
+    ]
+    layers: list[Layer] = []
+    for p, g in zip(inside, gradients.tensors(row, modality), strict=True):
+        if id(p) not in own:
+            continue
+        if g.ndim - lead >= 2:
+            layers.append(Layer((g,), (lead if g.ndim - lead == 4 else g.ndim - 1,), lead))
+        elif layers and len(layers[-1].parts) == 1 and layers[-1].units == g.shape[-1]:
+            layers[-1] = Layer((*layers[-1].parts, g), (*layers[-1].axes, g.ndim - 1), lead)
+    return layers

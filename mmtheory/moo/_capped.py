@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmtheory.errors import ArgumentError
 
 from ._certificate import Certificate, certify_bounded
-from ._checks import settled, within
+from ._checks import numbers, settled, within
+from ._min_norm import lifted, min_norm
+from ._nnqp import SOLVE
 from ._weighting import Weighting
 
+PAIR = 2
 EPS = torch.finfo(torch.float64).eps
 
 
@@ -45,10 +49,46 @@ class CappedMGDA(Weighting):
         m = gramian.shape[-1]
         if self.cap * m < 1 - 1e-12:
             raise ArgumentError(f"cap: expected at least 1/{m} for {m} objectives, found {self.cap}")
+        if m == PAIR:
+            return min_norm(gramian).clamp(1 - self.cap, self.cap)
+        one = numbers(gramian) if gramian.ndim == PAIR else None
+        found = None if one is None else _bounded_one(one, self.cap)
+        if found is not None:
+            return torch.from_numpy(found)
         return _bounded(gramian.reshape(-1, m, m), self.cap).reshape(gramian.shape[:-1])
 
     def certificate(self, gramian: Tensor, weights: Tensor) -> Certificate:
         return certify_bounded(gramian, weights, self.cap)
+
+
+def _bounded_one(G: np.ndarray, cap: float) -> np.ndarray | None:
+    """Exchange of whole sets for one Gramian on the host; None if a set of free rows is dependent or the exchanges do not end."""
+    m, kappa = len(G), G.diagonal().min()
+    w = lifted(G) if kappa > 0 else None
+    if w is None or w.max() <= cap:
+        return w
+    raised = G + kappa
+    at_cap, free = w > cap, (w > 0) & (w <= cap)
+    for _ in range(4 * m):
+        at = free.nonzero()[0]
+        w = cap * at_cap
+        if not at.size:
+            return None
+        pull = raised[at] @ w
+        _, solved, info = SOLVE(raised[at[:, None], at], np.stack((np.ones(at.size), pull), 1))
+        if info:
+            return None
+        one, drawn = solved.T
+        level = (1 - w.sum() + drawn.sum()) / one.sum()
+        w[at] = level * one - drawn
+        slopes = raised @ w
+        noise = 8 * m * EPS * (np.abs(raised) @ np.abs(w))
+        low, high = free & (w < 0), free & (w > cap)
+        back = (at_cap & (slopes > level + noise)) | (~at_cap & ~free & (slopes < level - noise))
+        if not (low | high | back).any():
+            return w
+        at_cap, free = (at_cap & ~back) | high, (free & ~low & ~high) | back
+    return None
 
 
 class _State(NamedTuple):

@@ -14,6 +14,8 @@ from ._checks import on_simplex, preference_of
 from ._nnqp import Scaled, scaled, solve_scaled
 from ._weighting import Weighting
 
+PAIR = 2
+
 
 @final
 @dataclass(frozen=True)
@@ -43,13 +45,22 @@ class UPGrad(Weighting):
         on_simplex(self.preference)
 
     def solve(self, gramian: Tensor) -> Tensor:
-        problem = scaled(gramian, torch.zeros_like(gramian[..., 0]))
         m = gramian.shape[-1]
+        if m == PAIR:
+            return self._of_two(gramian)
+        problem = scaled(gramian, torch.zeros_like(gramian[..., 0]))
         if gramian.ndim == 2:
             parts = torch.stack([solve_scaled(problem.cosines, problem.cosines[i]) for i in range(m)])
         else:
             parts = solve_scaled(problem.cosines[..., None, :, :], problem.cosines)
         return self._joined(gramian, problem, parts)
+
+    def _of_two(self, gramian: Tensor) -> Tensor:
+        """The closed form for m = 2: each gradient loses what it has of the other."""
+        lengths = gramian.diagonal(dim1=-2, dim2=-1)
+        loss = -gramian[..., 0, 1, None].clamp(max=0) / torch.where(lengths > 0, lengths, 1.0)
+        p = preference_of(self.preference, gramian)
+        return p + loss * p.flip(-1)
 
     def _joined(self, gramian: Tensor, problem: Scaled, parts: Tensor) -> Tensor:
         """Σ p_i (e_i + z_i) from the parts in scaled rows: z_i = D⁻¹ z'_i D_i."""

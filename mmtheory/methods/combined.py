@@ -14,6 +14,7 @@ from mmtheory.moo import WEIGHTINGS, Stateful, Weighting, gramian
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, unimodal_heads
+from ._late import own_cross_entropy
 from ._memory import folded, unfolded
 from ._method import Card, Gradients, Method, Phase, Step, Strength, per_replicate, required
 from ._strengths import ranged
@@ -42,7 +43,7 @@ class TwoRows(Method):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         fused = step.cross_entropy(required(step.logits))
-        own = torch.stack([step.cross_entropy(logits) for logits in head_logits(step).values()]).sum(0)
+        own = torch.stack([own_cross_entropy(step, m, f) for m, f in head_logits(step).items()]).sum(0)
         return {FUSED: fused, OWN: per_replicate(self.weight, own) * own}
 
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:

@@ -13,6 +13,7 @@ from mmtheory.moo import smooth_max
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, unimodal_heads
+from ._late import own_cross_entropy
 from ._method import Card, Method, Step, Strength, per_replicate
 from ._strengths import off, ranged
 
@@ -56,7 +57,7 @@ class MIMO(Method):
         losses = super().losses(step)
         if off(self.lam):
             return losses
-        own = torch.stack([step.cross_entropy(logits) for logits in head_logits(step).values()], -1)
+        own = torch.stack([own_cross_entropy(step, m, f) for m, f in head_logits(step).items()], -1)
         total = losses["total"]
         return {"total": total + per_replicate(self.lam, total) * smooth_max(own, self.mu)}
 

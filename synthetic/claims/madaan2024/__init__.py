@@ -10,6 +10,8 @@ from .expert_gaps import INTER_GAP, INTRA_GAP
 from .experts_from_data import CENTRED_EXPERTS, COLLIDER_BIAS
 from .log_odds import CALIBRATION, LOG_ODDS
 from .product_of_experts import PRODUCT_OF_EXPERTS
+from .trained_experts import NEVER_WORSE
+from .unrestricted_inter import UNRESTRICTED_INTER
 
 CLAIMS: tuple[Claim[Any], ...] = (
     PRODUCT_OF_EXPERTS,
@@ -17,6 +19,8 @@ CLAIMS: tuple[Claim[Any], ...] = (
     CALIBRATION,
     INTRA_GAP,
     INTER_GAP,
+    NEVER_WORSE,
     COLLIDER_BIAS,
+    UNRESTRICTED_INTER,
     CENTRED_EXPERTS,
 )

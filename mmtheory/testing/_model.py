@@ -95,16 +95,17 @@ def _check_owners(who: str, model: MultimodalModel) -> None:
 
 
 def _check_widths(who: str, model: MultimodalModel, x: Mapping[str, Tensor], n: int) -> None:
-    out = model(x)
+    features = model.encode(x)
     for m, encoder in model.encoders.items():
         assert isinstance(encoder, Encoder), f"{who}: expected an Encoder for {m!r}, found {type(encoder).__name__}"
-        shape = tuple(out.features[m].shape)
+        shape = tuple(features[m].shape)
         assert shape == (2, n, encoder.width), (
             f"{who}: expected features of {m!r} {(2, n, encoder.width)}, found {shape}"
         )
+    logits = model.fuse(features)
     expected = (2, n, model.fusion.classes)
-    assert tuple(out.logits.shape) == expected, f"{who}: expected logits {expected}, found {tuple(out.logits.shape)}"
-    assert bool(out.logits.isfinite().all()), f"{who}: expected finite logits"
+    assert tuple(logits.shape) == expected, f"{who}: expected logits {expected}, found {tuple(logits.shape)}"
+    assert bool(logits.isfinite().all()), f"{who}: expected finite logits"
 
 
 def _check_reach(who: str, model: MultimodalModel, x: Mapping[str, Tensor]) -> None:

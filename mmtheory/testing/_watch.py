@@ -14,7 +14,16 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 TORCH = str(Path(torch.__file__).parent)
-WAITING = {"_local_scalar_dense", "equal", "is_nonzero", "nonzero", "masked_select", "_unique2", "unique_consecutive"}
+WAITING = {
+    "_local_scalar_dense",
+    "equal",
+    "allclose",
+    "is_nonzero",
+    "nonzero",
+    "masked_select",
+    "_unique2",
+    "unique_consecutive",
+}
 """Operations whose result or result's shape the host must know before it can go on."""
 LEAVING = {"tolist", "numpy", "cpu", "item"}
 """Methods of a tensor that hand its numbers to the host."""

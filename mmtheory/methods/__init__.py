@@ -23,13 +23,25 @@ from ._method import Strength as Strength
 from ._method import View as View
 from ._method import cross_entropy as cross_entropy
 from ._method import per_replicate as per_replicate
+from ._scores import discrepancy as discrepancy
+from ._scores import label_scores as label_scores
+from .agm import AGM as AGM
+from .amco import AMCo as AMCo
 from .amss import AMSS as AMSS
 from .amss import AMSSPlus as AMSSPlus
 from .bogc import BOGC as BOGC
+from .cml import CML as CML
 from .combined import Combined as Combined
+from .inforeg import InfoReg as InfoReg
 from .joint import Joint as Joint
+from .lfm import LFM as LFM
+from .mbsd import MBSD as MBSD
 from .mimo import MIMO as MIMO
+from .mla import MLA as MLA
+from .mmcosine import MMCosine as MMCosine
 from .mmpareto import MMPareto as MMPareto
+from .mses import MSES as MSES
+from .mslr import MSLR as MSLR
 from .ngdiff import NGDiff as NGDiff
 from .ogm import OGM as OGM
 from .ogm import OGMGE as OGMGE
@@ -55,4 +67,14 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "amss": AMSS,
     "amss-plus": AMSSPlus,
     "bogc": BOGC,
+    "mses": MSES,
+    "mslr": MSLR,
+    "mla": MLA,
+    "agm": AGM,
+    "cml": CML,
+    "lfm": LFM,
+    "mmcosine": MMCosine,
+    "amco": AMCo,
+    "inforeg": InfoReg,
+    "mbsd": MBSD,
 })  # fmt: skip

@@ -33,7 +33,7 @@ class UME(Unimodal):
 
     card: ClassVar[Card] = Card(
         name="ume",
-        source="Du, Teng, Li, Liu, Yuan, Wang, Yuan, Zhao 2023 (ICML)",
+        source="Du et al. 2023 (ICML)",
         summary="Averages the predictions of independently trained unimodal classifiers.",
         fidelity="paper",
         cost="1F + 1B of the encoders, M linear heads, no fusion",

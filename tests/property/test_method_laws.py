@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmtheory.batch import Batch
-from mmtheory.methods import METHODS, Joint
+from mmtheory.methods import METHODS, MSES, MSLR, InfoReg, Joint
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Stream
 from mmtheory.training import Settings, Trainer
@@ -16,6 +16,18 @@ CLASSES, N = 3, 24
 SETTINGS = Settings(epochs=2, batch_size=10, lr=0.05)
 NAMES = [m for m in sorted(METHODS) if m != "joint"]
 NEUTRAL = [m for m in NAMES if METHODS[m]().neutral() is not None]
+
+
+SHORT = {
+    "inforeg": lambda: InfoReg(gap=0.0),
+    "mses": lambda: MSES(patience=1, tolerance=10.0),
+    "mslr": lambda: MSLR(first=0, measure="score"),
+}
+"""What acts within two epochs, for methods whose defaults wait longer."""
+
+
+def made(name):
+    return SHORT.get(name, METHODS[name])()
 
 
 def builder(fusion, order, dtype):
@@ -81,7 +93,7 @@ def test_neutral_setting_is_joint_training_bit_for_bit(name, fusion, order, dtyp
 @pytest.mark.parametrize(("fusion", "order"), [("concat", "ab"), ("film", "abc")])
 @pytest.mark.parametrize("name", NAMES)
 def test_an_active_method_changes_training_in_every_replicate(name, fusion, order):
-    found = by_name(fresh(METHODS[name](), fusion, order).run())
+    found = by_name(fresh(made(name), fusion, order).run())
     reference = joint(fusion, order, torch.float64)
     changed = torch.stack([(found[k] - p).abs().flatten(1).amax(-1) for k, p in reference.items()]).amax(0)
     assert (changed > 1e-9).all()
@@ -92,7 +104,7 @@ def test_an_active_method_changes_training_in_every_replicate(name, fusion, orde
 @pytest.mark.parametrize("fusion", ["sum", "film"])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_order_of_modalities_does_not_matter(name, fusion, order, other):
-    here, there = (by_name(fresh(METHODS[name](), fusion, o).run()) for o in (order, other))
+    here, there = (by_name(fresh(made(name), fusion, o).run()) for o in (order, other))
     assert max((here[k] - there[k]).abs().max() for k in here) <= 1e-9
 
 
@@ -100,11 +112,11 @@ def test_the_order_of_modalities_does_not_matter(name, fusion, order, other):
 @pytest.mark.parametrize(("fusion", "order"), [("concat", "ab"), ("film", "abc")])
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_stacked_replicates_are_separate_ones(name, fusion, order, dtype, tolerance):
-    together = fresh(METHODS[name](), fusion, order, dtype).run()
+    together = fresh(made(name), fusion, order, dtype).run()
     said = together.predict(together.train_data)
     assert said.isfinite().all()
     for r in range(2):
-        alone = fresh(METHODS[name](), fusion, order, dtype, alone=r).run()
+        alone = fresh(made(name), fusion, order, dtype, alone=r).run()
         assert (together.flat.data[r] - alone.flat.data).abs().max() <= tolerance
         assert (said[r] - alone.predict(alone.train_data)).abs().max() <= 10 * tolerance
 
@@ -112,9 +124,9 @@ def test_stacked_replicates_are_separate_ones(name, fusion, order, dtype, tolera
 @pytest.mark.parametrize(("fusion", "order"), [("concat", "ab"), ("sum", "abc")])
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(name, fusion, order):
-    whole = fresh(METHODS[name](), fusion, order).run()
-    half = fresh(METHODS[name](), fusion, order).run(1)
-    resumed = fresh(METHODS[name](), fusion, order)
+    whole = fresh(made(name), fusion, order).run()
+    half = fresh(made(name), fusion, order).run(1)
+    resumed = fresh(made(name), fusion, order)
     resumed.load_state_dict(half.state_dict())
     resumed.run(1)
     for key, value in whole.state_dict().items():

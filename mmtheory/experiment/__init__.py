@@ -6,6 +6,7 @@ from ._executor import Executor as Executor
 from ._executor import Outcome as Outcome
 from ._executor import Pool as Pool
 from ._executor import Serial as Serial
+from ._executor import processes as processes
 from ._finding import by_verdict as by_verdict
 from ._finding import ends as ends
 from ._finding import family_error as family_error
@@ -14,8 +15,10 @@ from ._finding import interval as interval
 from ._provenance import code_version as code_version
 from ._provenance import made_by as made_by
 from ._report import Report as Report
+from ._run import open_run as open_run
 from ._store import Record as Record
 from ._store import Store as Store
+from ._store import write_whole as write_whole
 from ._sweep import Cell as Cell
 from ._sweep import Sweep as Sweep
 from ._verify import Question as Question

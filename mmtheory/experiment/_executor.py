@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -121,6 +122,17 @@ class Pool:
             return None
         worker.cell = None
         return Outcome(cell, *content)
+
+
+def processes(workers: int | None, cells: int) -> Executor:
+    """A pool of processes, unless this one does.
+
+    :param workers: how many; None means one a core, 0 means in this process.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = min(cores if workers is None else workers, cells)
+    modules = ("mmtheory.experiment", *(entry.module for entry in entry_points(group="mmtheory.claims")))
+    return Pool(wanted, preload=modules) if wanted > 1 or (workers == 1 and cells) else Serial()
 
 
 class _Worker:

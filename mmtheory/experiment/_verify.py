@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from mmtheory.claims import Claim, Look, confront, registered
-from mmtheory.errors import ArgumentError, StoreError
+from mmtheory.errors import ArgumentError
 from mmtheory.rng import Stream
 
-from ._executor import Executor, Note, Pool, Serial
+from ._executor import Note, processes
 from ._finding import finding_json
 from ._provenance import code_version, made_by
-from ._store import FORMAT, Store, read_json, write_whole
+from ._run import asked, open_run
 from ._sweep import Cell, Sweep
 
 EXPERIMENT = "verify"
@@ -116,73 +113,10 @@ def _proper(name: str, claims: Mapping[str, Claim[Any]]) -> str:
     return next((known for known in claims if known.lower() == name), name)
 
 
-def open_run(folder: Path, question: Question, *, resume: bool) -> Store:
-    """The store of a new run folder, or of an old one that asks the same question.
-
-    :raises StoreError: a folder that is not empty without ``resume``; one that is no run folder, or that of another version or question.
-    """
-    path = folder / "run.json"
-    try:
-        entries = (
-            [entry.name for entry in folder.iterdir() if not entry.name.endswith(".part")] if folder.exists() else []
-        )
-    except OSError as error:
-        raise StoreError(f"{folder}: expected a folder, found: {error.strerror or error}") from error
-    if entries and not resume:
-        raise StoreError(
-            f"{folder}: expected an empty or new folder, found {len(entries)} entries (--resume goes on with a run)"
-        )
-    if entries and not path.exists():
-        raise StoreError(
-            f"{folder}: expected a run folder with run.json, found {', '.join(sorted(entries)[:3])} and no run.json"
-        )
-    if not entries:
-        run = {
-            "format": FORMAT, "experiment": EXPERIMENT, "version": code_version(), "question": _question_json(question),
-            "made_by": made_by(device=question.device, seed=question.seed),
-        }  # fmt: skip
-        write_whole(path, json.dumps(run, indent=1).encode())
-        return Store(folder)
-    _same_run(path, question)
-    return Store(folder)
-
-
 def stored_claims(folder: Path) -> tuple[str, ...] | None:
     """The claims of the run in that folder; None where there is no run."""
-    path = folder / "run.json"
-    if not path.exists():
-        return None
-    question = read_json(path).get("question")
-    claims = question.get("claims") if isinstance(question, dict) else None
+    claims = (asked(folder) or {}).get("claims")
     return tuple(str(c) for c in claims) if isinstance(claims, list) else None
-
-
-def _question_json(question: Question) -> dict[str, Any]:
-    return {
-        "claims": list(question.claims),
-        "budget": question.budget,
-        "seed": question.seed,
-        "device": question.device,
-    }
-
-
-def _same_run(path: Path, question: Question) -> None:
-    """Raise unless the run folder is of this format, code and question."""
-    run = read_json(path)
-    if run.get("format") != FORMAT:
-        raise StoreError(f"{path}: expected a run folder of format {FORMAT}, found format {run.get('format')!r}")
-    if run.get("version") != code_version():
-        raise StoreError(
-            f"{path}: expected a run of mmtheory {code_version()}, found one of {run.get('version')}; take another --out"
-        )
-    held = run.get("question")
-    for name, wanted in _question_json(question).items():
-        found = held.get(name) if isinstance(held, dict) else None
-        if found != wanted:
-            shown = (len(wanted), len(found or ())) if name == "claims" else (wanted, found)
-            raise StoreError(
-                f"{path}: expected a run with {name} {shown[0]}, found {name} {shown[1]}; take another --out"
-            )
 
 
 def verify(
@@ -204,7 +138,7 @@ def verify(
     """
     watch = watcher or Watcher()
     need_device(question.device)
-    store = open_run(folder, question, resume=resume)
+    store = open_run(folder, EXPERIMENT, asdict(question), seed=question.seed, device=question.device, resume=resume)
     sweep = question.sweep()
     missing = store.missing(sweep)
     watch.start(question.claims, len(sweep) - len(missing))
@@ -214,7 +148,7 @@ def verify(
     def heard(cell: Cell, look: Look) -> None:
         watch.look(cell.factors["claim"], look)
 
-    for outcome in _executor(workers, len(missing)).run(measure, missing, heard):
+    for outcome in processes(workers, len(missing)).run(measure, missing, heard):
         claim = outcome.cell.factors["claim"]
         if outcome.measured is not None:
             store.put(
@@ -225,14 +159,6 @@ def verify(
         watch.found(claim, outcome.measured, outcome.failure)
     findings = tuple(store.get(cell).measured for cell in sweep if cell in store)
     return Verification(question, folder, findings, failures)
-
-
-def _executor(workers: int | None, cells: int) -> Executor:
-    """A pool, unless one process does."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = min(cores if workers is None else workers, cells)
-    modules = ("mmtheory.experiment", *(entry.module for entry in entry_points(group="mmtheory.claims")))
-    return Pool(wanted, preload=modules) if wanted > 1 or (workers == 1 and cells) else Serial()
 
 
 def need_device(device: str) -> None:

@@ -29,3 +29,17 @@ def world(argv: list[str]) -> int:
     from ._world import main
 
     return main(argv)
+
+
+def methods(argv: list[str]) -> int:
+    """List every training method: source, cost, neutral setting, differences from released code."""
+    from ._methods import main
+
+    return main(argv)
+
+
+def imbalance(argv: list[str]) -> int:
+    """Train balancing methods in a world whose imbalance is known, and compare them by paired seeds."""
+    from ._imbalance import main
+
+    return main(argv)

@@ -1,1 +1,1 @@
-"""Experiments in the synthetic worlds: a sweep, a measure, a report."""
+"""Experiments in synthetic worlds: what is trained, measured, compared and drawn."""

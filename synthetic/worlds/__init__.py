@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from mmtheory.world import World
 
+from ._enumerated import Enumerated as Enumerated
 from ._gaussian_learners import Blending as Blending
 from ._gaussian_learners import GaussianLaw as GaussianLaw
 from .competition import Competition as Competition

@@ -1,0 +1,198 @@
+"""``mmtheory imbalance``: from a command line to a laboratory run."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from mmtheory.errors import ArgumentError, StoreError
+from mmtheory.experiment import Cell, Executor, Serial, processes
+from mmtheory.experiment.settings import parse
+from synthetic.experiments._page import level, share, signed
+from synthetic.experiments._run import Ran, run
+from synthetic.experiments.imbalance import DEFAULT, Axis, Plan, with_neutral
+from synthetic.worlds import WORLDS
+
+from ._dials import build
+
+DESCRIPTION = """Train balancing methods in a world whose imbalance is known, and say what each did, where, and at what price.
+
+Methods x dials x levels x paired seeds, trained in stacks. Every method gets the same learning rates and is judged at
+the one of best validation accuracy. joint, unimodal (the ceiling), uniform multi-loss, UME and the dial at rest are
+always part of the table. A level of a dial that holds one value a modality moves the first modality.
+
+examples:
+  mmtheory imbalance                                                 ten methods, both dials of the two-dial world
+  mmtheory imbalance --dial speed=0,1,2,3 --methods ogm,pmr --seeds 8
+  mmtheory imbalance --dial speed=0,2 --dial information=0,2 --cross  a phase diagram
+  mmtheory imbalance --world selection-gaussian --dial lam=0,1,4 --fusion film"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``mmtheory imbalance`` can be told."""
+
+    world: Annotated[str, tyro.conf.arg(metavar="NAME")] = "two-dials"
+    """A world of classification; `mmtheory worlds` lists them."""
+    dial: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME=LEVELS", help_behavior_hint="")
+    ] = ()
+    """A dial and its levels, separated by commas; may be given again. By default speed and information, 0 to 3."""
+    cross: bool = False
+    """Cross the dials (a phase diagram) instead of turning one at a time."""
+    set: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE", help_behavior_hint="")
+    ] = ()
+    """A dial that stays where it is put; may be given again."""
+    methods: Annotated[str, tyro.conf.arg(metavar="A,B")] = ",".join(DEFAULT)
+    """Methods; `mmtheory methods` lists them."""
+    seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 16
+    """Paired seeds, 2 to 40."""
+    fusion: Annotated[str, tyro.conf.arg(metavar="F")] = "concat"
+    """How features become logits."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """The optimiser of every method."""
+    rates: Annotated[str, tyro.conf.arg(metavar="LR,LR", help_behavior_hint="")] = ""
+    """Learning rates that every method is given; by default three around the optimiser's usual one."""
+    epochs: Annotated[int, tyro.conf.arg(metavar="N")] = 20
+    """Epochs of training."""
+    samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2000
+    """Training samples; as many for the test, a quarter for validation."""
+    seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Seed of all randomness, at least 0."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Run folder, new or empty; by default a new one under ./runs."""
+    resume: bool = False
+    """Go on with the run in --out, or with the newest one under ./runs."""
+    executor: Literal["local", "process"] = "process"
+    """local trains in this process, process in one a core."""
+    workers: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """Processes; by default one a core."""
+    json: bool = False
+    """Print one JSON object on standard output instead of the tables."""
+
+
+def main(argv: list[str]) -> int:
+    """Run the sub-command."""
+    options = parse(Options, argv, command="imbalance", description=DESCRIPTION)
+    plan, folder, console = _plan(options), _folder(options), Console(stderr=True, highlight=False)
+    cells = len(list(plan.cells()))
+    console.print(f"{cells} ensembles, {plan.seeds} paired seeds → {folder}", markup=False)
+
+    def executor(count: int) -> Executor:
+        return Serial() if options.executor == "local" else processes(options.workers, count)
+
+    done = itertools.count(1)
+
+    def told(cell: Cell, failure: str | None) -> None:
+        what = f"{cell.factors['method']}, {cell.factors['axis']}"
+        console.print(f"[{next(done)}/{cells}] {what}{': ' + failure if failure else ''}", markup=False)
+
+    try:
+        ran = run(plan, folder, executor, resume=options.resume, on_done=told)
+    except KeyboardInterrupt:
+        stored = sum(1 for _ in folder.glob("cells/??/*.json"))
+        console.print(
+            f"mmtheory: interrupted; {stored} of {cells} ensembles are stored in {folder}, and the same command with"
+            f" --out {folder} --resume finishes the rest", markup=False, soft_wrap=True,
+        )  # fmt: skip
+        return 130
+    _tell(ran, as_json=options.json)
+    return 1 if ran.failures else 0
+
+
+def _plan(options: Options) -> Plan:
+    """The plan that the words mean."""
+    if options.world not in WORLDS:
+        raise ArgumentError(f"imbalance: expected a world among {', '.join(WORLDS)}, found {options.world!r}")
+    if options.seed < 0 or options.samples < 8:
+        raise ArgumentError(
+            f"imbalance: expected --seed >= 0 and --samples >= 8, found {options.seed} and {options.samples}"
+        )
+    world = build(WORLDS[options.world], list(options.set))
+    fixed = world.dials()
+    words = options.dial or (("speed=0,1,2,3", "information=0,1,2,3") if options.world == "two-dials" else ())
+    if not words:
+        raise ArgumentError(f"imbalance: expected --dial NAME=LEVELS with a dial of {options.world}, found none")
+    axes = [_axis(options.world, word) for word in words]
+    if options.cross:
+        crossed = [
+            dict(itertools.chain(*(p.items() for p in ps))) for ps in itertools.product(*(a.points for a in axes))
+        ]
+        axes = [Axis(" × ".join(a.name for a in axes), tuple(crossed))]
+    rates = tuple(float(r) for r in options.rates.split(",") if r) if options.rates else ()
+    return Plan(
+        axes=tuple(with_neutral(options.world, fixed, axis) for axis in axes), world=options.world, dials=fixed,
+        methods=tuple(m.strip() for m in options.methods.split(",") if m.strip()), seeds=options.seeds, seed=options.seed,
+        fusion=options.fusion, optimiser=options.optimizer, rates=rates, epochs=options.epochs,
+        sizes=(options.samples, max(2, options.samples // 4), options.samples),
+    )  # fmt: skip
+
+
+def _axis(world: str, word: str) -> Axis:
+    """``NAME=L1,L2`` as an axis; each level is read as the dial's own type."""
+    name, equals, text = word.partition("=")
+    levels = [part.strip() for part in text.split(",") if part.strip()]
+    if not equals or not levels or len(set(levels)) < len(levels):
+        raise ArgumentError(f"imbalance: expected --dial NAME=LEVEL,LEVEL with distinct levels, found {word!r}")
+    name = name.strip().replace("-", "_")
+    kind = WORLDS[world]
+    now = build(kind, []).dials().get(name)
+    points: list[dict[str, Any]] = []
+    for one in levels:
+        value = build(kind, [f"{name}={one}"]).dials()[name] if not isinstance(now, tuple | list) else None
+        points.append({name: _number(word, one) if value is None else value})
+    return Axis(name, tuple(points))
+
+
+def _number(word: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentError(f"imbalance: expected numbers as levels in --dial {word}, found {text!r}") from None
+
+
+def _folder(options: Options) -> Path:
+    """Where the run is kept."""
+    if options.out is not None:
+        return options.out
+    runs = Path("runs")
+    if not options.resume:
+        return runs / f"imbalance-{options.world}-{options.seed}-{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
+    found = sorted(runs.glob("imbalance-*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise StoreError("imbalance: expected --out DIR or an earlier run under ./runs to resume, found none")
+    return found[-1].parent
+
+
+def _tell(ran: Ran, *, as_json: bool) -> None:
+    """The tables, or the JSON object, and where the rest is."""
+    if as_json:
+        sys.stdout.write(json.dumps({**ran.found, "run": str(ran.folder)}, allow_nan=False) + "\n")
+    else:
+        console, rows = Console(highlight=False, width=None if sys.stdout.isatty() else 160), ran.found["rows"]
+        for dial in dict.fromkeys(r["dial"] for r in rows):
+            for metric in dict.fromkeys(r["metric"] for r in rows if r["dial"] == dial):
+                here = [r for r in rows if r["dial"] == dial and r["metric"] == metric]
+                levels = [level(v) for v in dict.fromkeys(json.dumps(r["level"]) for r in here)]
+                table = Table(
+                    "method", *(t for v in levels for t in (f"{dial} {v}", "− joint")), title=f"{metric}, %", box=None
+                )
+                for method in dict.fromkeys(r["method"] for r in here):
+                    mine = [r for r in here if r["method"] == method]
+                    table.add_row(
+                        method,
+                        *(t for r in mine for t in (share(r), "" if method == "joint" else signed(r["delta_joint"]))),
+                    )
+                console.print(table)
+    sys.stdout.flush()
+    sys.stderr.write(f"report: {ran.folder / 'report.html'}\n")

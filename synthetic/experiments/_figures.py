@@ -1,0 +1,110 @@
+"""Figures of the laboratory as SVG: dose and response, discrepancy traces, heat maps over two dials."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ACROSS = 4
+# Okabe and Ito's palette, distinguishable with any colour vision.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+Row = Mapping[str, Any]
+
+
+def responses(rows: Sequence[Row], dial: str) -> str | None:
+    """Paired difference to joint against the level, a panel a method, a line a metric; None for an axis without numbers."""
+    mine = [r for r in rows if r["dial"] == dial and r["method"] != "joint" and isinstance(r["level"], int | float)]
+    methods = list(dict.fromkeys(r["method"] for r in mine))
+    shown = [m for m in dict.fromkeys(r["metric"] for r in mine) if m == "accuracy" or m.startswith("probe")]
+
+    def draw(axes: Axes, method: str) -> None:
+        axes.axhline(0, color="#888888", linewidth=0.6)
+        for colour, metric in zip(COLOURS, shown, strict=False):
+            line = [
+                r
+                for r in mine
+                if r["method"] == method and r["metric"] == metric and r["delta_joint"]["low"] is not None
+            ]
+            x, y = [r["level"] for r in line], [r["delta_joint"]["mean"] for r in line]
+            reach = [[v["mean"] - v["low"], v["high"] - v["mean"]] for v in (r["delta_joint"] for r in line)]
+            axes.errorbar(
+                x, y, yerr=list(zip(*reach, strict=True)) if reach else None, color=colour, label=metric, marker="o",
+                markersize=3, linewidth=1.2, capsize=2,
+            )  # fmt: skip
+        axes.set_title(method, fontsize=9)
+        axes.set_xlabel(dial)
+
+    return panels(methods, draw, share="y") if methods else None
+
+
+def traces(found: Sequence[Row], dial: str, method: str = "joint") -> str | None:
+    """Discrepancy ratios and gradient norms of joint training over the epochs, a panel a quantity, a line a level."""
+    mine = [t for t in found if t["dial"] == dial and t["method"] == method and t["values"]]
+    names = list(dict.fromkeys(t["trace"] for t in mine))
+
+    def draw(axes: Axes, name: str) -> None:
+        for colour, t in zip(COLOURS * 3, (t for t in mine if t["trace"] == name), strict=False):
+            axes.plot(range(1, len(t["values"]) + 1), t["values"], color=colour, linewidth=1.2, label=f"{t['level']}")
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("epoch")
+
+    return panels(names, draw) if names else None
+
+
+def phases(rows: Sequence[Row], dial: str, metric: str = "accuracy") -> str | None:
+    """Heat maps of the paired difference to joint over two crossed dials, a panel a method; None for an axis of one dial."""
+    mine = [
+        r for r in rows
+        if r["dial"] == dial and r["metric"] == metric and r["method"] != "joint" and isinstance(r["level"], list) and len(r["level"]) == 2
+    ]  # fmt: skip
+    methods = list(dict.fromkeys(r["method"] for r in mine))
+    if not methods:
+        return None
+    across, up = (list(dict.fromkeys(r["level"][k] for r in mine)) for k in (0, 1))
+    largest = max((abs(r["delta_joint"]["mean"] or 0.0) for r in mine), default=0.0) or 1.0
+    first, second = dial.split(" × ")
+
+    def draw(axes: Axes, method: str) -> None:
+        at = {tuple(r["level"]): r["delta_joint"]["mean"] for r in mine if r["method"] == method}
+        grid: list[list[float]] = [[at[a, b] if at.get((a, b)) is not None else math.nan for a in across] for b in up]
+        axes.imshow(grid, origin="lower", cmap="RdBu", vmin=-largest, vmax=largest, aspect="auto")
+        for j, line in enumerate(grid):
+            for i, value in enumerate(line):
+                axes.text(i, j, f"{100 * value:+.1f}", ha="center", va="center", fontsize=6)
+        axes.set_xticks(range(len(across)), [f"{a:g}" for a in across])
+        axes.set_yticks(range(len(up)), [f"{b:g}" for b in up])
+        axes.set_xlabel(first)
+        axes.set_ylabel(second)
+        axes.set_title(method, fontsize=9)
+
+    return panels(methods, draw, legend=False)
+
+
+def panels(names: Sequence[str], draw: Callable[[Axes, str], None], *, share: str = "", legend: bool = True) -> str:
+    """Small multiples, one a name, with one legend; equal data give equal bytes."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none", "svg.hashsalt": "imbalance", "font.family": "sans-serif", "font.size": 8, "axes.linewidth": 0.6,
+    }  # fmt: skip
+    with mpl.rc_context(settings):
+        wide, high = min(ACROSS, len(names)), -(-len(names) // ACROSS)
+        page = Figure(figsize=(2.4 * max(wide, 2), 0.35 + 1.9 * high), layout="constrained", facecolor="#fefefe")
+        grid = page.subplots(high, wide, squeeze=False, sharey=share == "y").ravel()
+        for axes, name in zip(grid, names, strict=False):
+            axes.spines[["top", "right"]].set_visible(False)
+            draw(axes, name)
+        for axes in grid[len(names) :]:
+            axes.set_axis_off()
+        handles, labels = grid[0].get_legend_handles_labels()
+        if legend and labels:
+            page.legend(handles, labels, loc="outside upper left", ncols=min(6, len(labels)), frameon=False)
+        text = io.StringIO()
+        page.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()

@@ -1,0 +1,81 @@
+"""From a world to what networks are trained on: real inputs a modality, class labels, three parts of one draw a replicate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from mmtheory.batch import Batch
+from mmtheory.errors import ArgumentError
+from mmtheory.rng import Stream
+from mmtheory.world import World
+from synthetic.worlds import WORLDS, Enumerated
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Training, validation and test samples of the same law, [R, n, …] each."""
+
+    train: Batch
+    validation: Batch
+    test: Batch
+    classes: int
+
+
+def world_at(name: str, dials: Mapping[str, Any], point: Mapping[str, Any]) -> World:
+    """The world with these dials, moved to a point of a sweep.
+
+    A number for a dial that holds one value a modality moves the first modality alone.
+
+    :raises ArgumentError: an unknown world or dial, a value outside its domain, or a world whose label is no class.
+    """
+    if name not in WORLDS:
+        raise ArgumentError(f"imbalance: expected a world among {', '.join(WORLDS)}, found {name!r}")
+    world = WORLDS[name].from_dials(dials)
+    if world.task != "classification":
+        raise ArgumentError(f"imbalance: expected a world of classification, found {name} ({world.task})")
+    known = {f.name for f in fields(world)}
+    moved: dict[str, Any] = {}
+    for dial, value in point.items():
+        if dial not in known:
+            raise ArgumentError(f"{name}: expected a dial among {', '.join(sorted(known))}, found {dial!r}")
+        now = getattr(world, dial)
+        moved[dial] = (type(now[0])(value), *now[1:]) if isinstance(now, tuple) else type(now)(value)
+    return replace(world, **moved)
+
+
+def parts(worlds: Sequence[World], sizes: Sequence[int], *, stream: Stream, seeds: Sequence[int]) -> Parts:
+    """Samples of every world at every seed, [len(worlds)·len(seeds), n, …], seeds running fastest.
+
+    A seed's noise is the same in all worlds, which pairs them.
+    """
+    batches = [_stacked(world, sum(sizes), stream, seeds) for world in worlds]
+    x = {m: torch.cat([b.x[m] for b in batches]) for m in batches[0].x}
+    y = torch.cat([b.y for b in batches])
+    present = {m: torch.cat([b.present[m] for b in batches]) for m in batches[0].present}
+    whole = Batch(x, y, present)
+    stops = [sum(sizes[: k + 1]) for k in range(len(sizes))]
+    cut = [whole.rows(slice(stop - size, stop)) for size, stop in zip(sizes, stops, strict=True)]
+    return Parts(cut[0], cut[1], cut[2], classes=max(getattr(w, "classes", 2) for w in worlds))
+
+
+def _stacked(world: World, n: int, stream: Stream, seeds: Sequence[int]) -> Batch:
+    """n samples a seed as float32, [seeds, n, d]."""
+    drawn = [world.sample(n, stream=stream.child(seed)) for seed in seeds]
+    x = {m: torch.stack([_real(world, m, b.x[m]) for b in drawn]) for m in world.modalities}
+    present = {m: torch.stack([b.present[m] for b in drawn]) for m in drawn[0].present}
+    return Batch(x, torch.stack([b.y for b in drawn]).long(), present)
+
+
+def _real(world: World, modality: str, x: Tensor) -> Tensor:
+    """Symbols one-hot, numbers as they are, a trailing axis where there is none."""
+    if x.is_floating_point():
+        return (x if x.ndim > 1 else x.unsqueeze(-1)).float()
+    if not isinstance(world, Enumerated):
+        raise ArgumentError(f"{world.name}: expected real inputs or a world that is a table of symbols, found integers")
+    return one_hot(x, world.table.shape[world.modalities.index(modality)]).float()

@@ -1,0 +1,65 @@
+"""The laboratory's report: one self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from ._figures import phases, responses, traces
+
+
+def page(found: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
+    """The page of a finished run; a pure function of its arguments that needs no network."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    dials = list(dict.fromkeys(row["dial"] for row in found["rows"]))
+    figures = {
+        dial: [
+            (title, Markup(svg[svg.index("<svg") :]))
+            for title, svg in (
+                (
+                    "Paired difference to joint training, mean and 95 % interval over seeds",
+                    responses(found["rows"], dial),
+                ),
+                ("Accuracy: paired difference to joint training, in percentage points", phases(found["rows"], dial)),
+                ("Joint training over the epochs, a line a level", traces(found["traces"], dial)),
+            )
+            if svg
+        ]
+        for dial in dials
+    }
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(share=share, signed=signed, level=level)
+    template = environment.from_string(
+        (files("synthetic.experiments") / "imbalance.html.j2").read_text(encoding="utf-8")
+    )
+    return template.render(
+        dials=dials, figures=figures, rows=found["rows"], slopes=found["slopes"], plan=found["plan"], made=made_by,
+        metrics=list(dict.fromkeys(row["metric"] for row in found["rows"])),
+    )  # fmt: skip
+
+
+def share(side: Mapping[str, float | None]) -> str:
+    """A mean with its interval's half width, in per cent."""
+    if side["mean"] is None:
+        return "–"
+    return f"{100 * side['mean']:.1f}" + (
+        f" ± {50 * (side['high'] - side['low']):.1f}" if side["low"] is not None and side["high"] is not None else ""
+    )
+
+
+def signed(side: Mapping[str, float | None]) -> str:
+    """A difference in percentage points, its interval behind it, with a mark where the interval leaves out 0."""
+    if side["mean"] is None or side["low"] is None or side["high"] is None:
+        return "–"
+    mark = " *" if side["low"] > 0 or side["high"] < 0 else ""
+    return f"{100 * side['mean']:+.1f} [{100 * side['low']:+.1f}, {100 * side['high']:+.1f}]{mark}".replace("-", "−")
+
+
+def level(value: Any) -> str:  # noqa: ANN401 (a level as it comes)
+    """A level, or crossed levels."""
+    return " × ".join(
+        f"{v:g}" if isinstance(v, float) else str(v) for v in (value if isinstance(value, list) else [value])
+    )

@@ -1,0 +1,233 @@
+"""The imbalance laboratory: methods × dials × levels × paired seeds, each method at its own validated learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, final
+
+import torch
+
+from mmtheory.errors import ArgumentError
+from mmtheory.experiment import Cell, Record, code_version
+from mmtheory.methods import METHODS
+from mmtheory.models import FUSIONS
+from mmtheory.stats import holm, sign_flip, student
+
+from ._inputs import world_at
+
+EXPERIMENT = "imbalance"
+ALWAYS = ("joint", "unimodal", "uniform", "ume")
+DEFAULT = (*ALWAYS, "ogm", "ogm-ge", "opm", "pmr", "amss", "mla")
+RATES: Mapping[str, tuple[float, ...]] = {
+    "sgd": (0.007, 0.02, 0.06),
+    "adam": (3e-4, 1e-3, 3e-3),
+    "adamw": (3e-4, 1e-3, 3e-3),
+}
+LEVEL = 0.05
+NUMBERS = 60_000_000
+"""Numbers of training input that one stack may hold."""
+
+Point = Mapping[str, Any]
+
+
+@final
+@dataclass(frozen=True)
+class Axis:
+    """A dial and its levels, or several dials crossed."""
+
+    name: str
+    points: tuple[Point, ...]
+
+    @property
+    def levels(self) -> list[Any]:
+        """What a point is called: the level, or the levels of the crossed dials."""
+        return [next(iter(p.values())) if len(p) == 1 else list(p.values()) for p in self.points]
+
+    @property
+    def numeric(self) -> bool:
+        """Whether a slope on the level means something."""
+        return all(len(p) == 1 for p in self.points) and all(isinstance(v, int | float) for v in self.levels)
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """What a laboratory run does, as data.
+
+    :param dials: the world's dials away from their defaults.
+    :param rates: learning rates that every method is given; its own is the one of best validation accuracy at that point.
+    :param sizes: samples for training, validation, test.
+    """
+
+    axes: tuple[Axis, ...]
+    world: str = "two-dials"
+    dials: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    methods: tuple[str, ...] = DEFAULT
+    seeds: int = 16
+    seed: int = 0
+    fusion: str = "concat"
+    optimiser: str = "sgd"
+    rates: tuple[float, ...] = ()
+    sizes: tuple[int, int, int] = (2000, 500, 2000)
+    epochs: int = 20
+    batch: int = 64
+
+    def __post_init__(self) -> None:
+        for word, choice, kind in (
+            *((m, METHODS, "method") for m in self.methods),
+            (self.fusion, FUSIONS, "fusion"),
+            (self.optimiser, RATES, "optimiser"),
+        ):
+            if word not in choice:
+                raise ArgumentError(f"imbalance: expected a {kind} among {', '.join(choice)}, found {word!r}")
+        if not 2 <= self.seeds <= 40 or self.epochs < 1 or min(self.sizes) < 1 or self.batch < 1:
+            raise ArgumentError(
+                f"imbalance: expected 2 to 40 seeds and positive epochs, samples and batch, found {self.seeds} seeds, "
+                f"{self.epochs} epochs, {self.sizes} samples, batch {self.batch}"
+            )
+        if any(not 0 < rate < math.inf for rate in self.rates):
+            raise ArgumentError(f"imbalance: expected learning rates > 0, found {list(self.rates)}")
+        for axis in self.axes:
+            for point in axis.points:
+                world_at(self.world, self.dials, point)
+
+    @property
+    def everyone(self) -> tuple[str, ...]:
+        """The methods with those that stand in every table."""
+        return tuple(dict.fromkeys((*ALWAYS, *self.methods)))
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as it is written into the run folder."""
+        return {**asdict(self), "methods": list(self.everyone), "rates": list(self.learning_rates)}
+
+    @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """The rates given, or the optimiser's."""
+        return self.rates or RATES[self.optimiser]
+
+    def cells(self) -> Iterator[Cell]:
+        """One ensemble a method and axis, cut over points where a stack would hold too many numbers."""
+        shared = {
+            "world": self.world, "dials": dict(self.dials), "rates": list(self.learning_rates), "seeds": list(range(self.seeds)),
+            "seed": self.seed, "fusion": self.fusion, "optimiser": self.optimiser, "sizes": list(self.sizes),
+            "epochs": self.epochs, "batch": self.batch,
+        }  # fmt: skip
+        for axis in self.axes:
+            drawn = world_at(self.world, self.dials, axis.points[0])
+            width = 64 * len(drawn.modalities)
+            most = max(1, NUMBERS // (width * self.sizes[0] * self.seeds * len(self.learning_rates)))
+            for method in self.everyone:
+                for k in range(0, len(axis.points), most):
+                    points = [dict(p) for p in axis.points[k : k + most]]
+                    yield Cell(
+                        EXPERIMENT, {**shared, "axis": axis.name, "points": points, "method": method}, code_version()
+                    )
+
+
+def with_neutral(world: str, dials: Mapping[str, Any], axis: Axis) -> Axis:
+    """The axis with the dial's value at rest among its levels: what the dial does is told from what is there without it."""
+    here = world_at(world, dials, {})
+    rest: dict[str, Any] = {}
+    for dial in axis.points[0]:
+        now = getattr(here, dial, None)
+        rest[dial] = now[0] if isinstance(now, tuple) else now
+    return axis if any(dict(p) == rest for p in axis.points) else Axis(axis.name, (rest, *axis.points))
+
+
+@final
+@dataclass(frozen=True)
+class Measured:
+    """What an axis' ensembles measured, put together: metric → [point][rate][seed], by method."""
+
+    axis: Axis
+    metrics: Mapping[str, Mapping[str, list[list[list[float | None]]]]]
+    traces: Mapping[str, Mapping[str, list[list[list[float | None]]]]]
+    rates: tuple[float, ...]
+
+    @classmethod
+    def of(cls, plan: Plan, axis: Axis, records: Iterable[Record]) -> Measured:
+        """From the records of a store."""
+        metrics: dict[str, dict[str, list[Any]]] = {}
+        traces: dict[str, dict[str, list[Any]]] = {}
+        place = {str(dict(p)): k for k, p in enumerate(axis.points)}
+        mine = [r for r in records if r.cell.factors["axis"] == axis.name]
+        for record in sorted(mine, key=lambda r: place[str(dict(r.cell.factors["points"][0]))]):
+            method = record.cell.factors["method"]
+            for kept, name in ((metrics, "metrics"), (traces, "traces")):
+                for metric, value in record.measured[name].items():
+                    kept.setdefault(method, {}).setdefault(metric, []).extend(value)
+        return cls(axis, metrics, traces, plan.learning_rates)
+
+    def chosen(self, method: str, point: int) -> int:
+        """The place of the learning rate of best mean validation accuracy; a run that was stopped counts as 0."""
+        means = [sum(v or 0.0 for v in seeds) / len(seeds) for seeds in self.metrics[method]["validation"][point]]
+        return max(range(len(means)), key=lambda k: (means[k], -k))
+
+    def values(self, method: str, metric: str, point: int) -> list[float | None]:
+        """One number a seed, at the method's own learning rate."""
+        return self.metrics[method][metric][point][self.chosen(method, point)]
+
+    def paired(self, method: str, metric: str, point: int) -> list[float]:
+        """Method minus joint, seed by seed, both at their own learning rates; seeds that were stopped in either are left out."""
+        both = zip(self.values(method, metric, point), self.values("joint", metric, point), strict=True)
+        return [a - b for a, b in both if a is not None and b is not None]
+
+
+def rows(plan: Plan, measured: Measured) -> list[dict[str, Any]]:
+    """One row a method, level and metric: mean, 95 % interval, paired difference to joint with its own."""
+    found: list[dict[str, Any]] = []
+    for method in measured.metrics:
+        for k, level in enumerate(measured.axis.levels):
+            for metric in (m for m in measured.metrics[method] if m != "validation"):
+                values = [v for v in measured.values(method, metric, k) if v is not None]
+                found.append({
+                    "method": method, "dial": measured.axis.name, "level": level, "metric": metric,
+                    **summary(values), "delta_joint": summary(measured.paired(method, metric, k)),
+                    "seeds": len(values), "stopped": plan.seeds - len(values), "rate": measured.rates[measured.chosen(method, k)],
+                })  # fmt: skip
+    return found
+
+
+def summary(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean and Student's 95 % interval; None where there are fewer than two values."""
+    if len(values) < 2:
+        return {"mean": values[0] if values else None, "low": None, "high": None}
+    side = student(torch.tensor(values, dtype=torch.float64), alpha=LEVEL)
+    return {"mean": sum(values) / len(values), "low": side.low, "high": side.high}
+
+
+def slopes(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Dose and response: each seed's slope of the paired difference on the level, sign-flip tests, Holm over the whole table."""
+    found: list[dict[str, Any]] = []
+    for m in (one for one in measured if one.axis.numeric and len(one.axis.points) > 1):
+        x = torch.tensor([float(v) for v in m.axis.levels], dtype=torch.float64)
+        weight = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+        for method in (name for name in m.metrics if name != "joint"):
+            for metric in (name for name in m.metrics[method] if name != "validation"):
+                by_level = [m.paired(method, metric, k) for k in range(len(x))]
+                if len({len(v) for v in by_level}) > 1 or len(by_level[0]) < 2:
+                    continue
+                per_seed = (weight @ torch.tensor(by_level, dtype=torch.float64)).tolist()
+                found.append({
+                    "method": method, "dial": m.axis.name, "metric": metric, **summary(per_seed),
+                    "p": sign_flip(per_seed), "seeds": len(per_seed),
+                })  # fmt: skip
+    for row, p in zip(found, holm([row["p"] for row in found]), strict=True):
+        row["p_holm"] = p
+    return found
+
+
+def result(plan: Plan, records: Sequence[Record]) -> dict[str, Any]:
+    """Everything that a run says, as JSON."""
+    measured = [Measured.of(plan, axis, records) for axis in plan.axes]
+    return {
+        "rows": [row for one in measured for row in rows(plan, one)],
+        "slopes": slopes(measured),
+        "traces": [
+            {"method": method, "dial": one.axis.name, "level": level, "trace": name, "values": one.traces[method][name][k][one.chosen(method, k)]}
+            for one in measured for method in one.traces for k, level in enumerate(one.axis.levels) for name in one.traces[method]
+        ],
+        "plan": plan.as_json(),
+    }  # fmt: skip

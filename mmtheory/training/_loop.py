@@ -215,9 +215,10 @@ class Trainer:
 
     def _mark(self, losses: Sequence[Tensor]) -> None:
         """Who from now on stays where they are."""
-        finite = (losses[0] if len(losses) == 1 else torch.stack(list(losses)).sum(0)).isfinite()
-        if self.device.type == "cpu" and bool(finite.all()):
+        total = losses[0] if len(losses) == 1 else torch.stack(list(losses)).sum(0)
+        if self.device.type == "cpu" and math.isfinite(float(total.sum())):
             return
+        finite = total.isfinite()
         fallen = self.alive & ~finite
         self.last_epoch.masked_fill_(fallen, self.epoch)
         self.alive &= finite

@@ -13,7 +13,10 @@ from torch import Tensor
 from mmtheory.errors import ArgumentError
 
 from ._certificate import Certificate
-from ._gramian import GramianAccumulator, Row, clipped, combine, unbiased_gramian
+from ._epo import EPO
+from ._gramian import Row, clipped, combine
+from ._mmpareto import MMPareto
+from ._ranks import agreed, gramian_of, reduced
 from ._registry import weighting_of
 from ._rows import Block, all_rows, checked_blocks
 from ._weighting import Stateful, Weighting
@@ -57,7 +60,7 @@ class MooReport:
 def moo_backward(
     losses: Mapping[str, Tensor] | Sequence[Tensor],
     blocks: Mapping[str, Sequence[Tensor]],
-    weighting: str | Weighting,
+    weighting: str | Weighting | EPO,
     *,
     scope: Scope = "global",
     features: Mapping[str, Tensor] | None = None,
@@ -75,7 +78,8 @@ def moo_backward(
 
     :param losses: m ≥ 2 losses ``[*batch]``; with a batch every parameter carries the same leading axes.
     :param blocks: a partition of the parameters by name; every ``nn.Parameter`` that a loss reaches must be in one block.
-    :param weighting: a name of ``WEIGHTINGS`` or an instance.
+    :param weighting: a name of ``WEIGHTINGS`` or an instance. ``MMPareto(rescale="tensor")`` restores each tensor's magnitude by itself and
+        needs scope "block"; the weights reported are then those of the whole block. ``EPO`` sees the losses too.
     :param scope: "global" solves for the whole Gramian (Pareto stationarity); "block" for each block on its own (block stationarity only);
         "shared" for the sum over the blocks that two or more objectives reach. Rows alone in their block have weight 1 in the last two.
     :param features: block name → the encoder's output, through which every loss sees that block: then each of the losses that reach it costs
@@ -83,8 +87,10 @@ def moo_backward(
     :param mask: block name → objectives to compute there, for structure that the graph does not show; default what the graph shows.
     :param state: what the last report carried, for stateful weightings.
     :param group: processes among which the loss is a mean: rows are averaged before the Gramian (averaging Gramians would add the noise's).
-    :param unbiased: with a group, weights from the U-statistic over its ranks, negative eigenvalues clipped, instead of the biased Gramian.
-    :param validate: check what can be checked, as in ``Weighting.weights``.
+    :param unbiased: with a group, weights from the U-statistic over its ranks, negative eigenvalues clipped before each solve, instead of the
+        biased Gramian.
+    :param validate: check what can be checked, as in ``Weighting.weights``, and with a group let the processes agree on what reaches what; False
+        if that is known to be the same everywhere.
     :raises ArgumentError: fewer than 2 losses, a parameter in two blocks, an unknown block or objective, a loss that reaches no block, a
         feature that does not cover its block, an unknown scope.
 
@@ -100,17 +106,25 @@ def moo_backward(
         raise ArgumentError(f"scope: expected global, block or shared, found {scope!r}")
     if unbiased and group is None:
         raise ArgumentError("unbiased: expected a process group to average over, found none")
-    chosen = weighting_of(weighting)
+    chosen = weighting if isinstance(weighting, EPO) else weighting_of(weighting)
+    by_tensor = isinstance(chosen, MMPareto) and chosen.rescale == "tensor"
+    if by_tensor and scope != "block":
+        raise ArgumentError(f"scope: expected block to rescale by tensor, found {scope!r}")
     parts = checked_blocks(named, blocks, features or {}, mask, validate=validate)
     rows = all_rows(named, parts, retain_graph=retain_graph)
+    if group is not None and validate:
+        agreed(rows, [part.parameters for part in parts], group)
     _checked_reach(named, parts, rows)
-    gramians = [_reduced(named, block, group, unbiased=unbiased) for block in rows]
-    solved = _Solver(tuple(named), parts, rows, gramians, chosen, state, validate)
+    like = next(iter(named.values()))
+    gramians = [reduced(block, like, group, unbiased=unbiased) for block in rows]
+    values = torch.stack([loss.detach() for loss in named.values()], -1)
+    solved = _Solver(tuple(named), parts, rows, gramians, values, chosen, state, validate, unbiased)
     report = solved.per_block() if scope == "block" else solved.joint(shared=scope == "shared")
     weights = solved.weights_by_block(report, per_block=scope == "block", shared=scope == "shared")
-    for part, block, w in zip(parts, rows, weights, strict=True):
-        for parameter, tensor in zip(part.parameters, block, strict=True):
-            parameter.grad = combine(tensor, w, parameter.grad)
+    for k, (part, block, w) in enumerate(zip(parts, rows, weights, strict=True)):
+        own = _by_tensor(cast("MMPareto", chosen), block, solved.active(k), w) if by_tensor else [w] * len(block)
+        for parameter, tensor, v in zip(part.parameters, block, own, strict=True):
+            parameter.grad = combine(tensor, v, parameter.grad)
     return report
 
 
@@ -123,34 +137,19 @@ def _checked_reach(named: Mapping[str, Tensor], parts: Sequence[Block], rows: Se
             )
 
 
-def _reduced(
-    named: Mapping[str, Tensor], block: list[list[Row]], group: dist.ProcessGroup | None, *, unbiased: bool
-) -> Tensor:
-    """The block's Gramian; with a group, after its rows have been averaged in place over the processes."""
-    first = next(iter(named.values()))
-
-    def accumulated() -> Tensor:
-        total = GramianAccumulator(len(named), tuple(first.shape), first.device)
-        for tensor in block:
-            total.add(tensor)
-        return total.total
-
-    if group is None:
-        return accumulated()
-    local = accumulated() if unbiased else None
-    size = dist.get_world_size(group)
-    for tensor in block:
-        for i, row in enumerate(tensor):
-            if row is not None:
-                shared = row.contiguous().clone() if not row.is_contiguous() else row
-                dist.all_reduce(shared, group=group)
-                tensor[i] = shared.div_(size)
-    mean = accumulated()
-    if local is None:
-        return mean
-    dist.all_reduce(local, group=group)
-    # Only the sum of the local Gramians is known, which is all that the U-statistic needs.
-    return clipped(unbiased_gramian(mean, torch.stack([local, *([torch.zeros_like(local)] * (size - 1))])))
+def _by_tensor(
+    method: MMPareto, block: Sequence[Sequence[Row]], active: Sequence[int], weights: Tensor
+) -> list[Tensor]:
+    """Weights of every tensor of a block, from its own Gramian."""
+    if len(active) < 2:
+        return [weights] * len(block)
+    own = [gramian_of([[tensor[i] for i in active]], weights[..., 0]) for tensor in block]
+    found: list[Tensor] = []
+    for part in method.tensor_weights(torch.stack(own, -3)).unbind(-2):
+        whole = torch.zeros_like(weights)
+        whole[..., list(active)] = part.to(whole.dtype)
+        found.append(whole)
+    return found
 
 
 @dataclass(frozen=True)
@@ -161,9 +160,11 @@ class _Solver:
     parts: Sequence[Block]
     rows: Sequence[list[list[Row]]]
     gramians: Sequence[Tensor]
-    weighting: Weighting
+    losses: Tensor
+    weighting: Weighting | EPO
     state: object
     validate: bool
+    estimated: bool
 
     def active(self, k: int) -> list[int]:
         """The objectives that reach block k."""
@@ -175,7 +176,7 @@ class _Solver:
         which = sorted({i for k in ks for i in self.active(k)})
         total = torch.stack([self.gramians[k] for k in ks]).sum(0) if ks else torch.zeros_like(self.gramians[0])
         weights, certificate, state = self._solved(total, which, self.state)
-        return self._report(weights, total, certificate, state)
+        return self._report(weights, clipped(total) if self.estimated else total, certificate, state)
 
     def per_block(self) -> MooReport:
         """One solve a block, over the objectives that reach it."""
@@ -192,7 +193,8 @@ class _Solver:
         )
         weights = torch.stack([w for w, _, _ in found.values()], -2)
         after = {name: s for name, (_, _, s) in found.items() if s is not None} or None
-        return self._report(weights, torch.stack(list(self.gramians), -3), joined, after)
+        stacked = torch.stack(list(self.gramians), -3)
+        return self._report(weights, clipped(stacked) if self.estimated else stacked, joined, after)
 
     def _solved(self, gramian: Tensor, which: list[int], state: object) -> tuple[Tensor, Certificate | None, object]:
         """Weights over all objectives from a solve over some; a lone objective has weight 1."""
@@ -202,6 +204,12 @@ class _Solver:
             return weights, None, None
         index = torch.tensor(which).to(gramian.device, non_blocking=True)
         block = gramian[..., index[:, None], index]
+        if self.estimated:
+            block = clipped(block)
+        if isinstance(self.weighting, EPO):
+            seen = self.losses[..., index].double()
+            weights[..., index] = part = self.weighting.weights(block, seen, validate=self.validate)
+            return weights, self.weighting.certificate(block, seen, part), None
         if isinstance(self.weighting, Stateful):
             stateful = cast("Stateful[Any]", self.weighting)
             part, after = stateful.step(

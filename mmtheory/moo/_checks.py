@@ -128,6 +128,13 @@ def _seen(where: Tensor) -> bool:
         return False
 
 
+def above(losses: Tensor, floor: float) -> None:
+    """Raises where a loss does not lie above the floor, if the host may look."""
+    seen = numbers(losses)
+    if seen is not None and not (seen > floor).all():
+        raise ArgumentError(f"losses: expected numbers above {floor}, found {seen.min()}")
+
+
 def beside(values: Sequence[float], like: Tensor) -> Tensor:
     """Numbers as a tensor of another's type on its device, sent there without waiting for it."""
     return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mmtheory.errors import ArgumentError
 
-from ._certificate import product
-from ._checks import admitted, beside, within
+from ._certificate import Certificate, product, squared_norm
+from ._checks import above, admitted, beside, within
 
 MOST = 6
 FEASIBLE = 1e-9
@@ -32,7 +32,7 @@ class EPO:
 
     :param preference: positive r.
     :param eps: non-uniformity below which the ray counts as reached.
-    :raises ArgumentError: a preference that is not positive, a negative eps, more than 6 objectives.
+    :raises ArgumentError: a preference that is not positive, a negative eps, more than 6 objectives, a loss that is not positive.
 
     Source: Mahapatra & Rajan 2020 (paper) and its public code (relaxed descent).
 
@@ -51,7 +51,26 @@ class EPO:
 
     def weights(self, gramian: Tensor, losses: Tensor, *, validate: bool = True) -> Tensor:
         """The weights at these losses; gramian ``[*batch, m, m]``, losses ``[*batch, m]``, which must be positive."""
-        raw = admitted(gramian, validate=validate)
+        G, gain, bound = self._programme(admitted(gramian, validate=validate), losses)
+        return _best(_vertices(G, bound), gain, G, bound)[0].to(gramian.dtype)
+
+    def certificate(self, gramian: Tensor, losses: Tensor, weights: Tensor) -> Certificate:
+        """The duality gap of the linear programme, in units of the largest G_ii; the dual point comes from the other programme's vertices."""
+        raw, w = gramian.detach().double(), weights.detach().double()
+        G, gain, bound = self._programme(raw, losses)
+        multipliers = _multipliers(G, gain, bound)
+        slack = torch.where(bound.isfinite(), product(G, w) - bound, torch.inf)
+        # The least ν that makes the multipliers feasible bounds every weight's worth from above.
+        level = (gain + product(G, multipliers)).amax(-1)
+        worth = (torch.where(bound.isfinite(), bound, 0.0) * multipliers).sum(-1)
+        gap = (level - worth - (gain * w).sum(-1)).clamp(min=0)
+        outside = torch.maximum((-w).amax(-1), (-slack).amax(-1)).clamp(min=0)
+        primal = torch.maximum(outside, (w.sum(-1) - 1).abs())
+        together = torch.where(multipliers > 0, multipliers * slack, 0.0).abs().amax(-1)
+        return Certificate(gap, primal, torch.zeros_like(gap), together, squared_norm(raw, w))
+
+    def _programme(self, raw: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The scaled Gramian, the gain to maximise and the bound for Gw: balance off the ray where that is feasible, else descent."""
         m = raw.shape[-1]
         if len(self.preference) != m or losses.shape != raw.shape[:-1]:
             raise ArgumentError(
@@ -61,6 +80,7 @@ class EPO:
             raise ArgumentError(
                 f"gramian: expected at most {MOST} objectives for the exact linear programme, found {m}"
             )
+        above(losses, 0.0)
         size = raw.diagonal(dim1=-2, dim2=-1).amax(-1)
         G = raw / torch.where(size > 0, size, 1.0)[..., None, None]
         r = beside(self.preference, G)
@@ -73,24 +93,45 @@ class EPO:
         bound = torch.where(pull > 0, -torch.inf, pull)
         bound = torch.where(weighted >= weighted.amax(-1, keepdim=True), 0.0, bound)
         bound = torch.where((pull > 0).any(-1, keepdim=True), bound, 0.0)
-        vertices = _vertices(G, bound)
-        balanced, feasible = _best(vertices, pull, G, bound)
-        descending, _ = _best(_vertices(G, torch.zeros_like(pull)), G.sum(-2), G, torch.zeros_like(pull))
+        _, feasible = _best(_vertices(G, bound), pull, G, bound)
         chosen = ((uneven > self.eps) & feasible)[..., None]
-        return torch.where(chosen, balanced, descending).to(gramian.dtype)
+        return G, torch.where(chosen, pull, G.sum(-2)), torch.where(chosen, bound, 0.0)
 
 
 def _vertices(G: Tensor, bound: Tensor) -> Tensor:
     """Every point of {1ᵀw = 1} where m − 1 of the 2m inequalities w ≥ 0, Gw ≥ bound are tight: ``[*batch, count, m]`` (NaN if none)."""
-    m = G.shape[-1]
-    rows = torch.cat((torch.eye(m, dtype=G.dtype, device=G.device).expand_as(G), G), -2)
-    right = torch.cat((torch.zeros_like(bound), bound), -1)
-    choice = torch.tensor(list(itertools.combinations(range(2 * m), m - 1))).to(G.device, non_blocking=True)
+    rows, right, choice = _inequalities(G, bound)
     system = torch.cat((rows[..., choice, :], torch.ones_like(rows[..., choice[:, :1], :])), -2)
     value = torch.cat((right[..., choice], torch.ones_like(right[..., choice[:, :1]])), -1)
     finite = value.isfinite().all(-1, keepdim=True)
     point, info = torch.linalg.solve_ex(system, torch.where(finite, value, 0.0)[..., None])
     return torch.where(finite & (info == 0)[..., None], point[..., 0], torch.nan)
+
+
+def _inequalities(G: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Left and right sides of w ≥ 0 and Gw ≥ bound, and every choice of m − 1 of them."""
+    m = G.shape[-1]
+    rows = torch.cat((torch.eye(m, dtype=G.dtype, device=G.device).expand_as(G), G), -2)
+    choice = torch.tensor(list(itertools.combinations(range(2 * m), m - 1))).to(G.device, non_blocking=True)
+    return rows, torch.cat((torch.zeros_like(bound), bound), -1), choice
+
+
+def _multipliers(G: Tensor, gain: Tensor, bound: Tensor) -> Tensor:
+    """Multipliers z ≥ 0 of Gw ≥ bound at the best vertex of the dual programme min ν − boundᵀz, gain + Gz + y = ν1, y, z ≥ 0."""
+    rows, right, choice = _inequalities(G, bound)
+    m = G.shape[-1]
+    chosen = rows[..., choice, :].mT
+    system = torch.cat((chosen, -torch.ones_like(chosen[..., :1])), -1)
+    found, info = torch.linalg.solve_ex(system, -gain[..., None, :, None].expand(*system.shape[:-1], 1))
+    found = found[..., 0]
+    y, level = found[..., :-1], found[..., -1]
+    limits = right[..., choice]
+    usable = (info == 0) & limits.isfinite().all(-1) & (y >= -FEASIBLE).all(-1)
+    cost = level - (torch.where(limits.isfinite(), limits, 0.0) * y).sum(-1)
+    at = torch.where(usable, cost, torch.inf).argmin(-1, keepdim=True)
+    best = y.gather(-2, at[..., None].expand(*at.shape, m - 1))[..., 0, :]
+    whole = torch.zeros_like(right).scatter(-1, choice[at[..., 0]], best)[..., m:].clamp(min=0)
+    return torch.where(bound.isfinite() & usable.any(-1, keepdim=True), whole, 0.0)
 
 
 def _best(vertices: Tensor, gain: Tensor, G: Tensor, bound: Tensor) -> tuple[Tensor, Tensor]:

@@ -148,7 +148,7 @@ def unbiased_gramian(mean: Tensor, local: Tensor) -> Tensor:
 
     Shape: mean ``[*batch, m, m]`` (Gramian of the mean rows), local ``[R, *batch, m, m]`` (Gramians of each micro-batch).
 
-    :raises ArgumentError: fewer than two micro-batches.
+    :raises ArgumentError: fewer than two micro-batches, shapes that disagree.
 
     Source: derived here.
 
@@ -158,6 +158,8 @@ def unbiased_gramian(mean: Tensor, local: Tensor) -> Tensor:
     count = local.shape[0]
     if count < 2:
         raise ArgumentError(f"local: expected at least 2 micro-batches, found {count}")
+    if local.shape[1:] != mean.shape:
+        raise ArgumentError(f"local: expected shape [R, *{list(mean.shape)}], found {list(local.shape)}")
     return (count**2 * mean - local.sum(0)) / (count * (count - 1))
 
 
@@ -179,9 +181,13 @@ def combine(rows: Sequence[Row], weights: Tensor, out: Tensor | None = None) -> 
 
     Shape: rows ``[*batch, ...]``, weights ``[*batch, m]``.
 
+    :raises ArgumentError: another number of weights than of rows.
+
     >>> combine([torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0])], torch.tensor([0.5, 2.0])).tolist()
     [0.5, 3.0]
     """
+    if weights.shape[-1:] != (len(rows),):
+        raise ArgumentError(f"weights: expected shape [*batch, {len(rows)}], found {list(weights.shape)}")
     present = [(i, row) for i, row in enumerate(rows) if row is not None]
     if not present:
         return out

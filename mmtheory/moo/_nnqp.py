@@ -51,13 +51,28 @@ def nnqp(gramian: Tensor, linear: Tensor) -> Tensor:
 
     Shape: gramian ``[*batch, m, m]``, linear ``[*batch, m]`` (broadcast against each other), result ``[*batch, m]``.
 
+    :raises ArgumentError: another shape or type than float64.
+
     Source: Júdice & Pires 1994 (pivoting), Lawson & Hanson 1974 (active set); componentwise thresholds derived here.
 
     >>> nnqp(torch.eye(2, dtype=torch.float64), torch.tensor([-1.0, 2.0], dtype=torch.float64)).tolist()
     [1.0, 0.0]
     """
+    _checked(gramian, linear)
     problem = scaled(gramian, linear)
     return solve_scaled(problem.cosines, problem.linear) * problem.inverse
+
+
+def _checked(gramian: Tensor, linear: Tensor) -> None:
+    """Shapes and types; never the values."""
+    if gramian.ndim < 2 or gramian.shape[-1] != gramian.shape[-2] or gramian.dtype != torch.float64:
+        raise ArgumentError(
+            f"gramian: expected float64 of shape [*batch, m, m], found {gramian.dtype} {list(gramian.shape)}"
+        )
+    if linear.shape[-1:] != gramian.shape[-1:] or linear.dtype != torch.float64:
+        raise ArgumentError(
+            f"linear: expected float64 of shape [*batch, {gramian.shape[-1]}], found {linear.dtype} {list(linear.shape)}"
+        )
 
 
 def solve_scaled(cosines: Tensor, linear: Tensor) -> Tensor:

@@ -74,6 +74,8 @@ class SDMGrad(Weighting):
         within("momentum", momentum, 0.0, 1.0)
         if momentum == 1 or rounds < 1:
             raise ArgumentError(f"momentum, rounds: expected momentum < 1 and rounds >= 1, found {momentum}, {rounds}")
+        if start.shape != cross.shape[:-1]:
+            raise ArgumentError(f"start: expected shape {list(cross.shape[:-1])}, found {list(start.shape)}")
         p = preference_of(self.preference, cross)
         scale = cross.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt().mean(-1)[..., None, None] ** 2
         A = cross / torch.where(scale > 0, scale, 1.0)

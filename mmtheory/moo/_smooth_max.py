@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmtheory.errors import ArgumentError
 
-from ._checks import beside, within
+from ._checks import above, beside, within
 
 
 def smooth_max(losses: Tensor, mu: float) -> Tensor:
@@ -42,7 +42,7 @@ class SmoothLexicographic:
 
     :param lam: weight of the uni-modal part; 0 is joint training.
     :param mu: smoothing in units of the losses; ∞ is the mean of the uni-modal gradients, towards 0 only the worst one counts.
-    :raises ArgumentError: a negative lam, mu not positive.
+    :raises ArgumentError: a negative lam, mu not positive; fewer than two losses.
 
     Source: Fernando et al. 2025, arXiv:2511.06686 (abstract); formulas derived here.
 
@@ -59,10 +59,12 @@ class SmoothLexicographic:
 
     def objective(self, losses: Tensor) -> Tensor:
         """Φ of losses ``[*batch, 1 + K]``, the fused one first; call ``backward`` on its sum."""
+        _several(losses)
         return losses[..., 0] + self.lam * smooth_max(losses[..., 1:], self.mu)
 
     def weights(self, losses: Tensor) -> Tensor:
         """(1, λ softmax(f/μ)), the weights that the objective's gradient gives the losses' gradients."""
+        _several(losses)
         soft = torch.softmax(losses[..., 1:].detach() / self.mu, -1)
         return torch.cat((torch.ones_like(soft[..., :1]), self.lam * soft), -1)
 
@@ -74,6 +76,12 @@ class SmoothLexicographic:
         Source: derived here (the covariance of a bounded gradient under the softmax).
         """
         return fused + self.lam * (unimodal + spread**2 / (4 * self.mu))
+
+
+def _several(losses: Tensor) -> None:
+    """A fused loss and at least one of a modality."""
+    if losses.ndim < 1 or losses.shape[-1] < 2:
+        raise ArgumentError(f"losses: expected the fused loss and at least one more, found shape {list(losses.shape)}")
 
 
 @final
@@ -146,7 +154,7 @@ class FAMO:
     :param rate: learning rate of ξ; 0 keeps z uniform.
     :param decay: weight decay of ξ.
     :param floor: b, a number below every loss.
-    :raises ArgumentError: a negative rate or decay.
+    :raises ArgumentError: a negative rate or decay; a loss at or below the floor.
 
     Source: Liu et al. 2023 (paper).
 
@@ -170,11 +178,13 @@ class FAMO:
 
     def weights(self, losses: Tensor, state: FamoState) -> Tensor:
         """Convex weights of the losses' gradients; losses must lie above the floor."""
+        above(losses, self.floor)
         raw = torch.softmax(state.logits, -1) / (losses.detach() - self.floor)
         return raw / raw.sum(-1, keepdim=True)
 
     def updated(self, state: FamoState, before: Tensor, after: Tensor) -> FamoState:
         """The state after seeing the same batch's losses on both sides of the parameter step."""
+        above(torch.minimum(before, after), self.floor)
         z = torch.softmax(state.logits, -1)
         change = ((before - self.floor).log() - (after - self.floor).log()).detach()
         gradient = z * (change - (z * change).sum(-1, keepdim=True)) + self.decay * state.logits

@@ -103,9 +103,11 @@ class MoCo(_Descent):
 def track(tracked: Sequence[Tensor], rows: Sequence[Tensor], beta: float) -> None:
     """Move tracked rows towards fresh ones in place, ``y ← y − β(y − ĝ)``; β = 1 forgets the past, 0 the present.
 
-    :raises ArgumentError: beta outside [0, 1].
+    :raises ArgumentError: beta outside [0, 1], another number of rows.
     """
     within("beta", beta, 0.0, 1.0)
+    if len(tracked) != len(rows):
+        raise ArgumentError(f"rows: expected {len(tracked)}, one a tracked row, found {len(rows)}")
     for old, new in zip(tracked, rows, strict=True):
         old.lerp_(new, beta)
 

@@ -46,3 +46,9 @@ from ._shapley import shapley as shapley
 from ._shapley import subsets as subsets
 from ._synergy_bounds import SynergyBounds as SynergyBounds
 from ._synergy_bounds import synergy_bounds as synergy_bounds
+from ._variation import conditional_losses as conditional_losses
+from ._variation import gaussian_variation as gaussian_variation
+from ._variation import gibbs_chain as gibbs_chain
+from ._variation import joint_loss as joint_loss
+from ._variation import maximal_correlation as maximal_correlation
+from ._variation import variation_of_information as variation_of_information

@@ -20,3 +20,4 @@ from ._model import Output as Output
 from ._transformer import TransformerEncoder as TransformerEncoder
 from .fusion import FUSIONS as FUSIONS
 from .fusion import Fusion as Fusion
+from .rbm import MultimodalRBM as MultimodalRBM

@@ -17,6 +17,7 @@ from . import (
     lu2023,
     madaan2024,
     monotone,
+    sohn2014,
     wang2020,
     wei2024,
     zhang2024,
@@ -32,6 +33,7 @@ PAPERS: Mapping[str, tuple[Claim[Any], ...]] = MappingProxyType({
     "wang2020": wang2020.CLAIMS,
     "liang2023": liang2023.CLAIMS,
     "wei2024": wei2024.CLAIMS,
+    "sohn2014": sohn2014.CLAIMS,
     "classical": classical.CLAIMS,
     "monotone": monotone.CLAIMS,
 })  # fmt: skip

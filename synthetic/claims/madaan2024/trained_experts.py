@@ -38,7 +38,7 @@ class NeverWorse(Claim[SelectionGaussian]):
     """
 
     size: int = 400
-    tolerance: float = 0.04
+    tolerance: float = 0.05
     fresh: int = 5000
     tried: Experts = "both"
 

@@ -1,1 +1,10 @@
-"""Sub-commands of `mmtheory` that this program brings."""
+"""Sub-commands of ``mmtheory`` that this program brings; heavy imports happen inside."""
+
+from __future__ import annotations
+
+
+def data(argv: list[str]) -> int:
+    """List real data sets, check a download against its layout, prepare it for training."""
+    from ._data import main
+
+    return main(argv)

@@ -11,15 +11,21 @@ for a new person, and only differences between methods on the same splits should
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmtheory.batch import Batch
 from mmtheory.errors import DataError
+
+from ._dataset import Dataset, Index, Part, mark_double
 
 PREFIXES = {"audio": "v1_", "accelerometer": "v2_"}
 WIDTHS = {"audio": 36, "accelerometer": 16}
@@ -99,3 +105,37 @@ def write_double(file: Path, *, rows: int = 70, seed: int = 0) -> Path:
             k = r % len(CLASSES)
             out.writerow([CLASSES[k], *((noise[r] + (torch.arange(noise.shape[1]) % len(CLASSES) == k)).tolist())])
     return file
+
+
+@final
+class Htad(Dataset):
+    """The installed package's file, or ``htad.csv`` in a folder."""
+
+    name: ClassVar[str] = "htad"
+    title: ClassVar[str] = "HTAD home-task activities: audio and wrist accelerometer"
+    licence: ClassVar[str] = (
+        "research and education; cite Garcia-Ceja et al. 2021; other uses need the author's permission"
+    )
+    source: ClassVar[str] = "ships with the PyPI package multiviewstacking 0.7.5"
+    layout: ClassVar[tuple[str, ...]] = ("htad.csv",)
+    classes: ClassVar[tuple[str, ...]] = CLASSES
+    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({m: Part((d,)) for m, d in WIDTHS.items()})
+    counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": SAMPLES})
+    needs_root: ClassVar[bool] = False
+
+    @cached_property
+    def table(self) -> Batch:
+        """The file, read once."""
+        return load(None if self._root is None else self._root / "htad.csv", samples=None)
+
+    def read_index(self) -> Index:
+        return Index(tuple(f"row {line}" for line in range(2, self.table.n + 2)), self.table.y)
+
+    def read(self, rows: range) -> dict[str, np.ndarray]:
+        return {m: v[rows.start : rows.stop].numpy() for m, v in self.table.x.items()}
+
+    @classmethod
+    def write_double(cls, root: Path) -> Path:
+        mark_double(root, samples=70)
+        write_double(root / "htad.csv")
+        return root

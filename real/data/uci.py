@@ -1,0 +1,105 @@
+"""UCI multiple features: handwritten numerals seen through six feature extractors, the field's six-view set (Handwritten-6).
+
+2,000 numerals, 200 of each class. It is read as UCI ships it (``mfeat-fac`` and five more, numbers between blanks, numerals in the order
+of their classes), or as the multi-view papers pass it on (``handwritten.mat``). The two hold the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar, final
+
+import numpy as np
+import torch
+
+from mmtheory.errors import DataError
+from mmtheory.rng import Stream
+
+from ._dataset import Dataset, Index, Part, mark_double
+from ._files import text
+from ._mat import matrices
+
+VIEWS: Mapping[str, tuple[str, int]] = MappingProxyType({
+    "pixel": ("mfeat-pix", 240),
+    "fourier": ("mfeat-fou", 76),
+    "profile": ("mfeat-fac", 216),
+    "zernike": ("mfeat-zer", 47),
+    "karhunen": ("mfeat-kar", 64),
+    "morphological": ("mfeat-mor", 6),
+})  # fmt: skip
+"""Name → file and width, in the order of ``handwritten.mat``."""
+
+
+@final
+class UciMultipleFeatures(Dataset):
+    """Six views of handwritten numerals."""
+
+    name: ClassVar[str] = "uci-multiple-features"
+    title: ClassVar[str] = "UCI multiple features (Handwritten-6): six views of numerals"
+    licence: ClassVar[str] = "CC BY 4.0 (UCI)"
+    source: ClassVar[str] = "archive.ics.uci.edu, data set 72, unpacked; or handwritten.mat of the multi-view papers"
+    layout: ClassVar[tuple[str, ...]] = (*(file for file, _ in VIEWS.values()), "or handwritten.mat")
+    classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({m: Part((d,)) for m, (_, d) in VIEWS.items()})
+    counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 2000})
+
+    @cached_property
+    def views(self) -> dict[str, np.ndarray]:
+        """Every view, [n, d]."""
+        folder = next((f for f in (self.root, self.root / "mfeat") if (f / "mfeat-pix").exists()), self.root)
+        if (folder / "handwritten.mat").exists():
+            return self._from_mat(folder / "handwritten.mat")
+        return {m: _table(folder / file, width) for m, (file, width) in VIEWS.items()}
+
+    def _from_mat(self, file: Path) -> dict[str, np.ndarray]:
+        held = matrices(file, "X", "Y")
+        cells = list(held["X"].ravel())
+        if [c.shape[-1] for c in cells] != [d for _, d in VIEWS.values()]:
+            raise DataError(
+                f"{file}: expected views of widths {[d for _, d in VIEWS.values()]}, found {[c.shape for c in cells]}"
+            )
+        self._labels = held["Y"].ravel().astype(np.int64)
+        return dict(zip(VIEWS, (np.asarray(c, dtype=np.float64) for c in cells), strict=True))
+
+    def read_index(self) -> Index:
+        sizes = {m: len(v) for m, v in self.views.items()}
+        n = sizes["pixel"]
+        if set(sizes.values()) != {n} or n % 10:
+            raise DataError(f"{self.root}: expected as many numerals in every view, ten classes alike, found {sizes}")
+        y: np.ndarray = getattr(self, "_labels", np.repeat(np.arange(10), n // 10))
+        if set(np.unique(y)) != set(range(10)):
+            raise DataError(f"{self.root}: expected labels 0 to 9, found {sorted(set(y.tolist()))}")
+        return Index(tuple(f"numeral {i}" for i in range(n)), torch.from_numpy(y))
+
+    def read(self, rows: range) -> dict[str, np.ndarray]:
+        return {m: v[rows.start : rows.stop] for m, v in self.views.items()}
+
+    @classmethod
+    def write_double(cls, root: Path) -> Path:
+        mark_double(root, samples=100)
+        draws = Stream(0, ("uci double",)).draws()
+        for m, (file, width) in VIEWS.items():
+            values = draws.normal(m, 100, width)
+            values += (torch.arange(width) % 10 == torch.arange(100).unsqueeze(-1) // 10) * 2.0
+            (root / file).write_text("".join(" ".join(f"{v:.6f}" for v in row) + "\n" for row in values.tolist()))
+        return root
+
+
+def _table(path: Path, width: int) -> np.ndarray:
+    """Numbers between blanks, [n, width]."""
+    table: list[list[float]] = []
+    for number, line in enumerate(text(path).splitlines(), 1):
+        fields = line.split()
+        if len(fields) != width:
+            raise DataError(f"{path}, line {number}: expected {width} numbers, found {len(fields)}")
+        try:
+            row = [float(f) for f in fields]
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: expected numbers, found: {error}") from error
+        if not np.isfinite(row).all():
+            raise DataError(f"{path}, line {number}: expected finite numbers, found NaN or infinity")
+        table.append(row)
+    return np.array(table)

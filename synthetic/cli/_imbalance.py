@@ -17,7 +17,7 @@ from rich.table import Table
 from mmtheory.errors import ArgumentError, StoreError
 from mmtheory.experiment import Cell, Executor, Serial, processes
 from mmtheory.experiment.settings import parse
-from synthetic.experiments._page import level, share, signed
+from synthetic.experiments._page import level
 from synthetic.experiments._run import Ran, run
 from synthetic.experiments.imbalance import DEFAULT, Axis, Plan, with_neutral
 from synthetic.worlds import WORLDS
@@ -183,16 +183,22 @@ def _tell(ran: Ran, *, as_json: bool) -> None:
         for dial in dict.fromkeys(r["dial"] for r in rows):
             for metric in dict.fromkeys(r["metric"] for r in rows if r["dial"] == dial):
                 here = [r for r in rows if r["dial"] == dial and r["metric"] == metric]
-                levels = [level(v) for v in dict.fromkeys(json.dumps(r["level"]) for r in here)]
-                table = Table(
-                    "method", *(t for v in levels for t in (f"{dial} {v}", "− joint")), title=f"{metric}, %", box=None
-                )
+                levels = list(dict.fromkeys(level(r["level"]) for r in here))
+                heading = f"{metric}, % (difference to joint in points; * where its 95 % interval leaves out 0)"
+                table = Table("method", *(f"{dial} {v}" for v in levels), title=heading, box=None, title_justify="left")
                 for method in dict.fromkeys(r["method"] for r in here):
-                    mine = [r for r in here if r["method"] == method]
-                    table.add_row(
-                        method,
-                        *(t for r in mine for t in (share(r), "" if method == "joint" else signed(r["delta_joint"]))),
-                    )
+                    table.add_row(method, *(_cell(r) for r in here if r["method"] == method))
                 console.print(table)
     sys.stdout.flush()
     sys.stderr.write(f"report: {ran.folder / 'report.html'}\n")
+
+
+def _cell(row: dict[str, Any]) -> str:
+    """The mean, and in brackets the paired difference to joint."""
+    if row["mean"] is None:
+        return "–"
+    delta, said = row["delta_joint"], f"{100 * row['mean']:.1f}"
+    if row["method"] == "joint" or delta["mean"] is None:
+        return said
+    mark = "*" if delta["low"] is not None and (delta["low"] > 0 or delta["high"] < 0) else ""
+    return f"{said} ({100 * delta['mean']:+.1f}{mark})".replace("-", "−")

@@ -75,7 +75,10 @@ def phases(rows: Sequence[Row], dial: str, metric: str = "accuracy") -> str | No
         axes.imshow(grid, origin="lower", cmap="RdBu", vmin=-largest, vmax=largest, aspect="auto")
         for j, line in enumerate(grid):
             for i, value in enumerate(line):
-                axes.text(i, j, f"{100 * value:+.1f}", ha="center", va="center", fontsize=6)
+                ink = "white" if abs(value) > 0.6 * largest else "black"
+                axes.text(
+                    i, j, f"{100 * value:+.1f}".replace("-", "−"), ha="center", va="center", fontsize=6, color=ink
+                )
         axes.set_xticks(range(len(across)), [f"{a:g}" for a in across])
         axes.set_yticks(range(len(up)), [f"{b:g}" for b in up])
         axes.set_xlabel(first)

@@ -36,9 +36,14 @@ def page(found: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
         (files("synthetic.experiments") / "imbalance.html.j2").read_text(encoding="utf-8")
     )
     return template.render(
-        dials=dials, figures=figures, rows=found["rows"], slopes=found["slopes"], plan=found["plan"], made=made_by,
+        dials=dials, figures=figures, rows=found["rows"], slopes=found["slopes"], plan=found["plan"], made={k: said(v) for k, v in made_by.items()},
         metrics=list(dict.fromkeys(row["metric"] for row in found["rows"])),
     )  # fmt: skip
+
+
+def said(value: Any) -> str:  # noqa: ANN401 (provenance as it comes)
+    """A provenance entry as text."""
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
 
 
 def share(side: Mapping[str, float | None]) -> str:

@@ -1,0 +1,152 @@
+"""The laboratory: pairing, validation-based choice of the learning rate, rows, slopes, refusals."""
+
+import json
+
+import pytest
+import torch
+
+from mmtheory.errors import ArgumentError
+from mmtheory.experiment import Serial, Store
+from mmtheory.rng import Stream
+from synthetic.experiments._ensemble import measure, ridge_probe
+from synthetic.experiments._inputs import parts, world_at
+from synthetic.experiments._run import run
+from synthetic.experiments.imbalance import Axis, Measured, Plan, slopes, summary, with_neutral
+from synthetic.worlds import Table, TwoDials
+
+SPEED = Axis("speed", ({"speed": 0.0}, {"speed": 2.0}))
+
+
+def small(**changes):
+    return Plan(
+        **{
+            "axes": (SPEED,),
+            "methods": ("ogm",),
+            "seeds": 3,
+            "epochs": 2,
+            "sizes": (96, 32, 64),
+            "rates": (0.02, 0.1),
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab") / "run"
+    return run(small(), folder, lambda _count: Serial())
+
+
+def test_rows_have_the_promised_shape(ran):
+    assert not ran.failures
+    row = ran.found["rows"][0]
+    assert set(row) >= {"method", "dial", "level", "metric", "mean", "low", "high", "delta_joint", "seeds"}
+    assert set(row["delta_joint"]) == {"mean", "low", "high"}
+    assert {r["method"] for r in ran.found["rows"]} == {"joint", "unimodal", "uniform", "ume", "ogm"}
+    assert {r["level"] for r in ran.found["rows"]} == {0.0, 2.0}
+    assert all(r["delta_joint"]["mean"] == 0 for r in ran.found["rows"] if r["method"] == "joint")
+    for name in ("results.json", "cells.parquet", "report.html", "run.json"):
+        assert (ran.folder / name).stat().st_size > 0
+    assert "<svg" in (ran.folder / "report.html").read_text()
+
+
+def test_a_stopped_run_goes_on_to_the_same_numbers(ran, tmp_path):
+    plan, folder = small(), tmp_path / "run"
+    cells = list(plan.cells())
+    kept = Store(ran.folder)
+    run(plan, folder, lambda _count: Serial())
+    for cell in cells[:2]:
+        Store(folder).path(cell).unlink()
+    again = run(plan, folder, lambda _count: Serial(), resume=True)
+    assert json.dumps(again.found) == json.dumps(ran.found)
+    assert all(Store(folder).get(c).measured == kept.get(c).measured for c in cells)
+
+
+def test_an_ensemble_is_its_seeds_alone():
+    factors = next(iter(small().cells())).factors
+    whole = measure(factors, lambda _epoch: None)
+    last = measure(
+        {**factors, "seeds": [2], "points": factors["points"][1:], "rates": factors["rates"][:1]}, lambda _epoch: None
+    )
+    for metric, value in last["metrics"].items():
+        assert value[0][0][0] == pytest.approx(whole["metrics"][metric][1][0][2], abs=0.02)
+
+
+def test_seeds_are_paired_over_levels():
+    drawn = parts([TwoDials(), TwoDials(speed=1.0)], (8, 4, 4), stream=Stream(0), seeds=[0, 1])
+    assert drawn.train.y[0].equal(drawn.train.y[2])
+    assert drawn.train.x["b"][1].equal(drawn.train.x["b"][3])
+    assert not drawn.train.x["a"][1].equal(drawn.train.x["a"][3])
+    assert drawn.classes == 8
+
+
+def test_symbols_become_one_hot():
+    drawn = parts([Table("sum")], (8, 4, 4), stream=Stream(0), seeds=[0])
+    assert drawn.train.x["a"].shape == (1, 8, 2)
+    assert drawn.train.x["a"].sum(-1).eq(1).all()
+    assert drawn.classes == 3
+
+
+def test_the_rate_is_chosen_by_validation_and_ties_take_the_first():
+    metrics = {
+        "joint": {
+            "validation": [[[0.5, 0.7], [0.9, None], [0.6, 0.6]]],
+            "accuracy": [[[1.0, 2.0], [3.0, None], [5.0, 6.0]]],
+        }
+    }
+    one = Measured(Axis("speed", ({"speed": 0.0},)), metrics, {}, (0.1, 0.2, 0.3))
+    assert one.chosen("joint", 0) == 0
+    assert one.values("joint", "accuracy", 0) == [1.0, 2.0]
+
+
+def test_slopes_are_tested_by_sign_flips():
+    flat = [[[0.5] * 6]] * 3
+    rising = [[[0.5 + 0.1 * k + 0.01 * s for s in range(6)]] for k in range(3)]
+    axis = Axis("speed", tuple({"speed": float(k)} for k in range(3)))
+    metrics = {"joint": {"validation": flat, "accuracy": flat}, "mine": {"validation": flat, "accuracy": rising}}
+    (row,) = slopes([Measured(axis, metrics, {}, (0.1,))])
+    assert row["mean"] == pytest.approx(0.1)
+    assert row["p"] == pytest.approx(2 / 64)
+    assert row["p_holm"] == row["p"]
+
+
+def test_the_dial_at_rest_is_added():
+    assert with_neutral("two-dials", {}, Axis("speed", ({"speed": 2.0},))).levels == [0.0, 2.0]
+    assert with_neutral("two-dials", {"speed": 2.0}, Axis("speed", ({"speed": 2.0},))).levels == [2.0]
+
+
+def test_a_level_moves_the_first_modality():
+    assert world_at("gaussian-discriminant", {}, {"d2": 4.0}).d2 == (4.0, 0.36)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"methods": ("nope",)}, "expected a method among"),
+        ({"fusion": "nope"}, "expected a fusion among"),
+        ({"optimiser": "nope"}, "expected a optimiser among"),
+        ({"seeds": 1}, "2 to 40 seeds"),
+        ({"rates": (0.0,)}, "learning rates > 0"),
+        (
+            {"world": "gaussian-regression", "axes": (Axis("rho", ({"rho": 0.1},)),)},
+            "expected a world of classification",
+        ),
+        ({"axes": (Axis("nope", ({"nope": 0.1},)),)}, "expected a dial among"),
+        ({"axes": (Axis("speed", ({"speed": -1.0},)),)}, "speed and information >= 0"),
+    ],
+)
+def test_refusals(changes, sentence):
+    with pytest.raises(ArgumentError, match=sentence):
+        small(**changes)
+
+
+def test_one_value_has_no_interval():
+    assert summary([0.5]) == {"mean": 0.5, "low": None, "high": None}
+
+
+def test_the_probe_reads_what_is_linear():
+    draws = Stream(0).draws()
+    z, y = draws.normal("z", 2, 300, 4), draws.integers("y", 3, 2, 300)
+    told = torch.cat([z, 2 * torch.nn.functional.one_hot(y, 3).double()], -1)
+    assert ridge_probe(told[:, :200], y[:, :200], told[:, 200:], y[:, 200:], 3).min() == 1
+    assert ridge_probe(z[:, :200], y[:, :200], z[:, 200:], y[:, 200:], 3).max() < 0.6

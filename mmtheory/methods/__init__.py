@@ -32,10 +32,12 @@ from .amss import AMSSPlus as AMSSPlus
 from .bogc import BOGC as BOGC
 from .cml import CML as CML
 from .combined import Combined as Combined
+from .gblend import GBlend as GBlend
 from .inforeg import InfoReg as InfoReg
 from .joint import Joint as Joint
 from .lfm import LFM as LFM
 from .mbsd import MBSD as MBSD
+from .mie import MIE as MIE
 from .mimo import MIMO as MIMO
 from .mla import MLA as MLA
 from .mmcosine import MMCosine as MMCosine
@@ -47,7 +49,9 @@ from .ogm import OGM as OGM
 from .ogm import OGMGE as OGMGE
 from .opm import OPM as OPM
 from .pmr import PMR as PMR
+from .relearning import Relearning as Relearning
 from .ume import UME as UME
+from .umt import UMT as UMT
 from .uniform import Uniform as Uniform
 from .unimodal import Unimodal as Unimodal
 
@@ -77,4 +81,8 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "amco": AMCo,
     "inforeg": InfoReg,
     "mbsd": MBSD,
+    "gblend": GBlend,
+    "umt": UMT,
+    "mie": MIE,
+    "relearning": Relearning,
 })  # fmt: skip

@@ -8,13 +8,21 @@ import torch
 from torch import Tensor
 
 from mmtheory.batch import Batch
+from mmtheory.errors import ArgumentError
 from mmtheory.models import MultimodalModel
 
 from ._contribution import Contribution
-from ._method import cross_entropy
+from ._method import View, cross_entropy
 
 PART = 1 << 16
 """Samples of all replicates together that are looked at at once."""
+
+
+def split_of(view: View) -> Batch:
+    """The validation split of a method that needs one."""
+    if view.validation is None:
+        raise ArgumentError("view: expected a validation split, found a method that does not declare its need")
+    return view.validation
 
 
 @torch.no_grad()

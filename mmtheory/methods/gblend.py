@@ -15,7 +15,7 @@ from mmtheory.rng import Draws
 
 from ._heads import head_logits, head_of, unimodal_heads
 from ._late import own_cross_entropy
-from ._measures import by_parts, own_losses
+from ._measures import by_parts, own_losses, split_of
 from ._method import Card, Method, Step, Strength, View, per_replicate, required
 from ._strengths import off, ranged
 from .joint import Joint
@@ -102,7 +102,7 @@ class GBlend(Method):
 
     def on_epoch(self, view: View) -> None:
         due = view.epoch == 0 if self.super_epoch is None else view.epoch % self.super_epoch == 0
-        if off(self.strength) or not due or view.validation is None:
+        if off(self.strength) or not due:
             return
         fused = view.fit(Joint(), self.super_epoch, continued=True)
         alone = _Alone()
@@ -110,7 +110,7 @@ class GBlend(Method):
         heads = {m: view.auxiliary[head_of(m)] for m in view.model.modalities}
         trained = {m: alone.heads[head_of(m)] for m in view.model.modalities}
         before, after = (
-            torch.stack([objectives(*models, split) for split in (view.train, view.validation)])
+            torch.stack([objectives(*models, split) for split in (view.train, split_of(view))])
             for models in ((view.model, view.model, heads), (fused, encoders, trained))
         )
         gain = before[1] - after[1]

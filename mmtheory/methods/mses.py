@@ -12,7 +12,7 @@ from mmtheory.models import FlatParameters, MultimodalModel
 from mmtheory.rng import Draws
 
 from ._contribution import Contributing, Contribution
-from ._measures import own_logits, own_losses
+from ._measures import own_logits, own_losses, split_of
 from ._method import Card, Method, Step, Strength, View, per_replicate
 from ._strengths import ranged
 
@@ -60,9 +60,8 @@ class MSES(Contributing):
         self.stale = {m: torch.zeros_like(like) for m in model.modalities}
 
     def on_epoch(self, view: View) -> None:
-        if view.validation is None:
-            return
-        losses = own_losses(own_logits(view.model, self.provider, view.validation), view.validation)
+        held = split_of(view)
+        losses = own_losses(own_logits(view.model, self.provider, held), held)
         for m, now in losses.items():
             fell = now < self.best[m] - self.tolerance
             going = self.stale[m] < per_replicate(self.patience, now)

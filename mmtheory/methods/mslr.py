@@ -13,7 +13,7 @@ from mmtheory.models import FlatParameters, MultimodalModel
 from mmtheory.rng import Draws
 
 from ._contribution import Contributing, Contribution
-from ._measures import own_accuracies, own_logits, own_scores
+from ._measures import own_accuracies, own_logits, own_scores, split_of
 from ._method import Card, Method, Step, Strength, View, per_replicate
 from ._strengths import ranged
 
@@ -85,10 +85,11 @@ class MSLR(Contributing):
 
     def on_epoch(self, view: View) -> None:
         seen = view.epoch - self.first
-        if view.validation is None or seen < 0:
+        if seen < 0:
             return
+        held = split_of(view)
         look = own_accuracies if self.measure == "accuracy" else own_scores
-        found = look(own_logits(view.model, self.provider, view.validation), view.validation)
+        found = look(own_logits(view.model, self.provider, held), held)
         for m, now in found.items():
             recent = self.recent[m]
             if seen:  # by differences, so that a constant accuracy gives a factor of exactly one

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmtheory.batch import Batch
-from mmtheory.methods import METHODS, MSES, MSLR, InfoReg, Joint
+from mmtheory.methods import METHODS, MSES, MSLR, InfoReg, Joint, Relearning
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Stream
 from mmtheory.training import Settings, Trainer
@@ -21,6 +21,7 @@ NEUTRAL = [m for m in NAMES if METHODS[m]().neutral() is not None]
 SHORT = {
     "inforeg": lambda: InfoReg(gap=0.0),
     "mses": lambda: MSES(patience=1, tolerance=10.0),
+    "relearning": lambda: Relearning(every=1),
     "mslr": lambda: MSLR(first=0, measure="score"),
 }
 """What acts within two epochs, for methods whose defaults wait longer."""

@@ -1,7 +1,10 @@
 """The one training loop, its optimisers, and stacked replicates that go through it together."""
 
+from ._checkpoint import load as load
+from ._checkpoint import save as save
 from ._epoch import EpochView as EpochView
 from ._feed import gather as gather
+from ._feed import spread_over as spread_over
 from ._loop import Trainer as Trainer
 from ._loop import train as train
 from ._optimisers import SGD as SGD

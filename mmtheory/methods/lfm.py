@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, final
 
@@ -124,5 +125,5 @@ def jensen_shannon(logits: Mapping[str, Tensor]) -> Tensor:
     0.6931
     """
     logs = torch.stack([f.log_softmax(-1) for f in logits.values()])
-    mixture = logs.logsumexp(0) - torch.tensor(float(len(logits))).log().to(logs)
+    mixture = logs.logsumexp(0) - math.log(len(logits))
     return -(mixture.exp() * mixture).sum(-1) - torch.stack([entropy(f) for f in logits.values()]).mean(0)

@@ -28,6 +28,7 @@ from ._error_bounds import fano_error as fano_error
 from ._error_bounds import feder_merhav_error as feder_merhav_error
 from ._error_bounds import hellman_raviv_error as hellman_raviv_error
 from ._experts import anova as anova
+from ._experts import pooled_posterior as pooled_posterior
 from ._experts import product_of_experts as product_of_experts
 from ._gaussian import correlated_strength as correlated_strength
 from ._gaussian import gaussian_conditional as gaussian_conditional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn.functional import one_hot
 
 from mmtheory.batch import Batch
 from mmtheory.experiment import finite
-from mmtheory.methods import METHODS, default_contribution, discrepancy, label_scores
+from mmtheory.methods import METHODS, Method, default_contribution, discrepancy, label_scores
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Draws, Stream
 from mmtheory.training import Settings, Trainer
@@ -23,21 +24,37 @@ WATCHED = 256
 
 
 def measure(factors: Mapping[str, Any], note: Callable[[Any], None]) -> Mapping[str, Any]:
+    """A cell of the laboratory, as JSON; traces are means over seeds."""
+    found = trained(factors, METHODS[factors["method"]](), Stream(factors["seed"], ("imbalance",)), note)
+    traces = {k: v.mean(-2).tolist() for k, v in found.traces.items()}
+    metrics = {k: v.tolist() for k, v in found.metrics.items()}
+    return finite({"metrics": metrics, "traces": traces, "alive": found.alive.tolist()})
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """What a stack measured: metrics [point, rate, seed], NaN where training was stopped; traces [point, rate, seed, epoch]."""
+
+    metrics: Mapping[str, Tensor]
+    traces: Mapping[str, Tensor]
+    alive: Tensor
+
+
+def trained(factors: Mapping[str, Any], method: Method, root: Stream, note: Callable[[Any], None]) -> Ensemble:
     """Train one method at all points, learning rates and seeds of an axis in one stack, and measure it.
 
-    Metrics by name, each [point][learning rate][seed]: ``accuracy`` of the test samples, ``probe m`` (a ridge readout of encoder m's
-    frozen features), ``without m`` (accuracy with modality m absent), ``validation``. ``traces``, [point][learning rate][epoch], are
-    means over seeds: ``ratio m`` (the discrepancy ratio) and ``gradient m`` (the norm of the joint loss's gradient in owner m).
+    Metrics: ``accuracy`` of the test samples, ``probe m`` (a ridge readout of encoder m's
+    frozen features), ``without m`` (accuracy with modality m absent); ``validation`` and ``validation probe m`` of the validation samples.
+    Traces: ``ratio m`` (the discrepancy ratio) and ``gradient m`` (the norm of the joint loss's gradient in owner m).
     """
     points, rates, seeds = factors["points"], factors["rates"], factors["seeds"]
-    root = Stream(factors["seed"], ("imbalance",))
     worlds = [world_at(factors["world"], factors["dials"], point) for point in points]
     drawn = parts(worlds, factors["sizes"], stream=root.child("data"), seeds=seeds)
     data = _for_rates(drawn, len(points), len(rates), len(seeds))
     lr = torch.tensor(rates, dtype=torch.float32)[None, :, None].expand(len(points), -1, len(seeds)).reshape(-1)
     trainer = Trainer(
         _builder(data, factors["fusion"]),
-        METHODS[factors["method"]](),
+        method,
         data.train,
         settings=Settings(epochs=factors["epochs"], batch_size=factors["batch"], optimiser=factors["optimiser"], lr=lr),
         stream=root.child("train"),
@@ -51,9 +68,11 @@ def measure(factors: Mapping[str, Any], note: Callable[[Any], None]) -> Mapping[
             traces.setdefault(name, []).append(value)
         note(epoch + 1)
     shape = (len(points), len(rates), len(seeds))
-    metrics = {name: value.reshape(shape).tolist() for name, value in _metrics(trainer, data).items()}
-    means = {k: torch.stack(v, -1).reshape(*shape, -1).mean(-2).tolist() for k, v in traces.items()}
-    return finite({"metrics": metrics, "traces": means, "alive": trainer.alive.reshape(shape).tolist()})
+    return Ensemble(
+        {name: value.reshape(shape) for name, value in _metrics(trainer, data).items()},
+        {name: torch.stack(value, -1).reshape(*shape, -1) for name, value in traces.items()},
+        trainer.alive.reshape(shape),
+    )
 
 
 def _for_rates(drawn: Parts, points: int, rates: int, seeds: int) -> Parts:
@@ -88,9 +107,12 @@ def _metrics(trainer: Trainer, data: Parts) -> dict[str, Tensor]:
             "accuracy": accuracy(trainer.predict(data.test), data.test.y),
             "validation": accuracy(trainer.predict(data.validation), data.validation.y),
         }
-        seen, unseen = (trainer.model.encode(b.x) for b in (data.train, data.test))
+        seen, held, unseen = (trainer.model.encode(b.x) for b in (data.train, data.validation, data.test))
         for m in trainer.model.modalities:
             found[f"probe {m}"] = ridge_probe(seen[m], data.train.y, unseen[m], data.test.y, data.classes)
+            found[f"validation probe {m}"] = ridge_probe(
+                seen[m], data.train.y, held[m], data.validation.y, data.classes
+            )
         for m in trainer.model.modalities:
             gone = {**data.test.present, m: torch.zeros_like(data.test.y, dtype=torch.bool)}
             found[f"without {m}"] = accuracy(trainer.predict(Batch(data.test.x, data.test.y, gone)), data.test.y)

@@ -160,14 +160,22 @@ class Measured:
                     kept.setdefault(method, {}).setdefault(metric, []).extend(value)
         return cls(axis, metrics, traces, plan.learning_rates)
 
-    def chosen(self, method: str, point: int) -> int:
-        """The place of the learning rate of best mean validation accuracy; a run that was stopped counts as 0."""
-        means = [sum(v or 0.0 for v in seeds) / len(seeds) for seeds in self.metrics[method]["validation"][point]]
+    def chosen(self, method: str, point: int, metric: str = "accuracy") -> int:
+        """The place of the learning rate of best mean validation accuracy; a run that was stopped counts as 0.
+
+        Separate unimodal trainings have separate rates: a probe of theirs is judged at the rate of best validation probe.
+        """
+        judge = f"validation {metric}" if method == "unimodal" and metric.startswith("probe") else "validation"
+        means = [sum(v or 0.0 for v in seeds) / len(seeds) for seeds in self.metrics[method][judge][point]]
         return max(range(len(means)), key=lambda k: (means[k], -k))
 
     def values(self, method: str, metric: str, point: int) -> list[float | None]:
         """One number a seed, at the method's own learning rate."""
-        return self.metrics[method][metric][point][self.chosen(method, point)]
+        return self.metrics[method][metric][point][self.chosen(method, point, metric)]
+
+    def shown(self, method: str) -> list[str]:
+        """The metrics of the test samples."""
+        return [name for name in self.metrics[method] if not name.startswith("validation")]
 
     def paired(self, method: str, metric: str, point: int) -> list[float]:
         """Method minus joint, seed by seed, both at their own learning rates; seeds that were stopped in either are left out."""
@@ -180,12 +188,12 @@ def rows(plan: Plan, measured: Measured) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for method in measured.metrics:
         for k, level in enumerate(measured.axis.levels):
-            for metric in (m for m in measured.metrics[method] if m != "validation"):
+            for metric in measured.shown(method):
                 values = [v for v in measured.values(method, metric, k) if v is not None]
                 found.append({
                     "method": method, "dial": measured.axis.name, "level": level, "metric": metric,
                     **summary(values), "delta_joint": summary(measured.paired(method, metric, k)),
-                    "seeds": len(values), "stopped": plan.seeds - len(values), "rate": measured.rates[measured.chosen(method, k)],
+                    "seeds": len(values), "stopped": plan.seeds - len(values), "rate": measured.rates[measured.chosen(method, k, metric)],
                 })  # fmt: skip
     return found
 
@@ -205,7 +213,7 @@ def slopes(measured: Sequence[Measured]) -> list[dict[str, Any]]:
         x = torch.tensor([float(v) for v in m.axis.levels], dtype=torch.float64)
         weight = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
         for method in (name for name in m.metrics if name != "joint"):
-            for metric in (name for name in m.metrics[method] if name != "validation"):
+            for metric in m.shown(method):
                 by_level = [m.paired(method, metric, k) for k in range(len(x))]
                 if len({len(v) for v in by_level}) > 1 or len(by_level[0]) < 2:
                     continue

@@ -30,9 +30,11 @@ from .amco import AMCo as AMCo
 from .amss import AMSS as AMSS
 from .amss import AMSSPlus as AMSSPlus
 from .bogc import BOGC as BOGC
+from .cggm import CGGM as CGGM
 from .cml import CML as CML
 from .combined import Combined as Combined
 from .gblend import GBlend as GBlend
+from .greedy import Greedy as Greedy
 from .inforeg import InfoReg as InfoReg
 from .joint import Joint as Joint
 from .lfm import LFM as LFM
@@ -85,4 +87,6 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "umt": UMT,
     "mie": MIE,
     "relearning": Relearning,
+    "cggm": CGGM,
+    "greedy": Greedy,
 })  # fmt: skip

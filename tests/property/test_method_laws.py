@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmtheory.batch import Batch
-from mmtheory.methods import METHODS, MSES, MSLR, InfoReg, Joint, Relearning
+from mmtheory.methods import METHODS, MSES, MSLR, Greedy, InfoReg, Joint, Relearning
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Stream
 from mmtheory.training import Settings, Trainer
@@ -19,6 +19,7 @@ NEUTRAL = [m for m in NAMES if METHODS[m]().neutral() is not None]
 
 
 SHORT = {
+    "greedy": lambda: Greedy(start=0),
     "inforeg": lambda: InfoReg(gap=0.0),
     "mses": lambda: MSES(patience=1, tolerance=10.0),
     "relearning": lambda: Relearning(every=1),
@@ -143,3 +144,66 @@ def test_the_card_says_what_it_must(name):
     assert card.summary.endswith(".")
     assert card.cost
     assert bool(card.neutral) == (METHODS[name]().neutral() is not None)
+
+
+STRENGTHS = {
+    "agm": ("alpha", 0.5, 2.0),
+    "amco": ("p", 0.0, 0.9),
+    "amss": ("temperature", 0.1, 1.0),
+    "amss-plus": ("temperature", 0.1, 1.0),
+    "cml": ("lam", 0.0, 2.0),
+    "inforeg": ("beta", 0.0, 2.0),
+    "lfm": ("start", 0.2, 1.0),
+    "mbsd": ("lam", 0.0, 2.0),
+    "mie": ("rho", 0.01, 0.2),
+    "mla": ("alpha", 0.05, 1.0),
+    "mmcosine": ("scale", 3.0, 10.0),
+    "ogm": ("alpha", 0.0, 1.0),
+    "opm": ("q_base", 0.0, 0.8),
+    "pmr": ("alpha", 0.0, 2.0),
+    "uniform": ("weight", 0.0, 1.5),
+}
+"""A strength that may be a tensor, with two values."""
+
+
+@pytest.mark.parametrize("name", sorted(STRENGTHS))
+def test_every_replicate_may_have_a_strength_of_its_own(name):
+    keyword, *values = STRENGTHS[name]
+    mixed = torch.tensor(values, dtype=torch.float64)
+    together = fresh(METHODS[name](**{keyword: mixed}), "concat", "abc").run()
+    for r, value in enumerate(values):
+        alone = fresh(METHODS[name](**{keyword: value}), "concat", "abc", alone=r).run()
+        assert (together.flat.data[r] - alone.flat.data).abs().max() <= 1e-10
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_awkward_data_are_trained_on(name):
+    """A batch of one, a class that never comes, a modality absent here and there, and one sample without any."""
+    trainer = fresh(made(name), "film", "abc")
+    data = trainer.train_data.rows(slice(0, 21))
+    heard = {m: torch.arange(21).expand(2, 21) % (3 + i) != 1 for i, m in enumerate("bc")}
+    heard["a"] = torch.arange(21).expand(2, 21) != 1
+    partial = Batch(data.x, data.y % 2, heard)
+    run = Trainer(
+        trainer.build,
+        made(name),
+        partial,
+        settings=SETTINGS,
+        stream=Stream(1),
+        replicates=range(2),
+        validation=partial,
+    ).run()
+    assert not run.stopped
+    assert run.flat.data.isfinite().all()
+    assert run.predict(partial).isfinite().all()
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_a_replicate_that_breaks_is_stopped_and_leaves_the_others_alone(name):
+    sound = fresh(made(name), "concat", "abc").run()
+    broken = fresh(made(name), "concat", "abc")
+    broken.train_data.x["a"][0] = torch.nan
+    broken.run()
+    assert broken.stopped == {0: 0}
+    assert (sound.flat.data[1] - broken.flat.data[1]).abs().max() <= 1e-12
+    assert broken.flat.data[0].isfinite().all()

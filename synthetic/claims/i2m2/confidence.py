@@ -77,9 +77,10 @@ class BinaryLoss(Claim[Table]):
             target = torch.tensor(t, dtype=torch.float64)
             low, high = -20.0, 0.0
             for _ in range(60):
-                log_p = torch.tensor((low + high) / 2, dtype=torch.float64, requires_grad=True)
+                middle = (low + high) / 2
+                log_p = torch.tensor(middle, dtype=torch.float64, requires_grad=True)
                 (slope,) = torch.autograd.grad(binary_cross_entropy_with_logits(log_p, target), log_p)
-                low, high = (float(log_p), high) if slope < 0 else (low, float(log_p))
+                low, high = (middle, high) if slope < 0 else (low, middle)
             loss = binary_cross_entropy_with_logits(torch.tensor(high, dtype=torch.float64), target)
             sides |= {f"p at {cell}": Interval.exact(math.exp(high)), f"loss at {cell}": Interval.exact(float(loss))}
         return sides

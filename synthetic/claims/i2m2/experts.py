@@ -129,10 +129,13 @@ def _features() -> Tensor:
 def _best(law: Tensor, *, additive: bool) -> float:
     """The best accuracy of any rule for two bits, or of those that are signs of f(a) + g(b) (no diagonal against the other)."""
     rules = (torch.tensor(bits).reshape(2, 2) for bits in itertools.product((0, 1), repeat=4))
-    kept = (
-        r for r in rules if not additive or int(r[0, 0]) + int(r[1, 1]) != 2 - 2 * int(r[0, 1]) or r[0, 1] != r[1, 0]
-    )
+    kept = (r for r in rules if not (additive and _is_parity(r)))
     return max(float(torch.where(rule == 1, law[..., 1], law[..., 0]).sum()) for rule in kept)
+
+
+def _is_parity(rule: Tensor) -> bool:
+    """Whether the rule answers the same on each diagonal and differently on the two."""
+    return bool((rule[0, 0] == rule[1, 1]) & (rule[0, 1] == rule[1, 0]) & (rule[0, 0] != rule[0, 1]))
 
 
 PRIOR_ONCE: Claim[Any] = PriorOnce(

@@ -65,6 +65,31 @@ def test_a_factor_for_each_tensor_can_break_common_descent():
     assert cosines[1] < -0.69
 
 
+def test_each_encoder_is_passed_once_for_each_loss_that_reaches_it():
+    """Late fusion: two passes an encoder, the fused loss's and its own, and none of the other encoder's."""
+    draws = Stream(2, ("passes",)).draws()
+    weights = {k: draws.normal(k, 4, 4).requires_grad_() for k in "av"}
+    passes = dict.fromkeys("av", 0)
+    hidden = {k: draws.normal(f"x{k}", 5, 4) @ w for k, w in weights.items()}
+
+    def counted(k):
+        def count(_):
+            passes[k] += 1
+
+        return count
+
+    for k, h in hidden.items():
+        h.register_hook(counted(k))
+    features = {k: h.tanh() for k, h in hidden.items()}
+    losses = {"fused": (features["a"] * features["v"]).sum(), **{k: (z**2).sum() for k, z in features.items()}}
+    report = moo_backward(losses, {k: [w] for k, w in weights.items()}, "mgda", scope="block", features=features)
+    assert passes == {"a": 2, "v": 2}
+    assert report.reached == {"a": ("fused", "a"), "v": ("fused", "v")}
+    assert report.conflicts.shape == (2,)
+    assert set(report.norms) == {"a", "v"}
+    assert report.norms["a"][2] == 0
+
+
 def test_epo_sees_the_losses_in_a_step():
     losses, blocks, a, b = pair()
     report = moo_backward(losses, blocks, EPO(preference=(1.0, 1.0)))

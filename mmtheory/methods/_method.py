@@ -113,6 +113,11 @@ class View(Protocol):
     validation: Batch | None
     draws: Draws
 
+    @property
+    def order(self) -> Tensor:
+        """The sample indices of this epoch [*batch, n_epoch]: a permutation of all until they are set."""
+        ...
+
     def set_order(self, index: Tensor) -> None:
         """The sample indices of this epoch [*batch, n_epoch], in place of a permutation of all."""
         ...

@@ -26,11 +26,16 @@ class EpochView:
         seen = trainer.validation if "validation" in trainer.method.needs else None
         self.validation = None if seen is None else spread_over(seen, trainer.batch_shape)
         self.draws = trainer.draws("epoch", trainer.epoch)
-        self.order: Tensor | None = None
+        self._order: Tensor | None = None
+
+    @property
+    def order(self) -> Tensor:
+        """The sample indices of this epoch, [*batch, n_epoch]: a permutation of all until they are set."""
+        return self._trainer.permutation() if self._order is None else self._order
 
     def set_order(self, index: Tensor) -> None:
         """The sample indices of this epoch, [*batch, n_epoch]."""
-        self.order = index
+        self._order = index
 
     def fit(self, method: Method, epochs: int | None = None, *, continued: bool = False) -> MultimodalModel:
         """A copy of the model, untrained or as it is now, trained by another method (``methods.View``)."""

@@ -136,13 +136,13 @@ class Trainer:
     def _epoch(self) -> None:
         view = EpochView(self)
         self.method.on_epoch(view)
-        order = view.order if view.order is not None else self._permutation()
+        order = view.order
         size, last = self.settings.batch_size, self.settings.drop_last
         for index, batch in enumerate(self.feed.batches(order, size, drop_last=last)):
             for number, phase in enumerate(self.method.phases(self.epoch, index)):
                 self._pass(batch, phase, index, number)
 
-    def _permutation(self) -> Tensor:
+    def permutation(self) -> Tensor:
         """The order of the samples in this epoch, [*batch, n]; several epochs' orders come from one generator."""
         n = self.train_data.n
         several = max(1, ORDERED // n)

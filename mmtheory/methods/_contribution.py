@@ -16,7 +16,7 @@ from mmtheory.models.fusion import PROVIDERS, Features
 from mmtheory.rng import Draws
 
 from ._heads import head_of, unimodal_heads
-from ._method import Method, Step
+from ._method import FORWARD, Method, Step
 
 Baseline = Literal["policy", "zero", "mean"]
 
@@ -184,6 +184,11 @@ class Contributing(Method):
         losses = super().losses(step)
         own = self.provider.loss(step)
         return losses if own is None else {**losses, "total": losses["total"] + own}
+
+    def plain(self) -> bool:
+        own = {hook: getattr(type(self), hook) for hook in FORWARD}
+        default = {hook: getattr(Contributing, hook) for hook in FORWARD}
+        return own == default and type(self.provider).loss is Contribution.loss
 
 
 def stand_ins(model: MultimodalModel, features: Features, baseline: Baseline) -> dict[str, Tensor]:

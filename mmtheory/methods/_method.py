@@ -18,6 +18,8 @@ from mmtheory.rng import Draws
 
 Fidelity = Literal["paper", "repo", "reconstruction"]
 Strength = float | Tensor
+FORWARD = ("around", "on_features", "output", "losses")
+"""Hooks that shape a pass up to its losses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,13 @@ class Method:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take back what ``state_dict`` gave."""
+
+    def plain(self) -> bool:
+        """Whether features, logits and loss are those of joint training, so that the loop may take its passes in closed form.
+
+        Asked once after ``bind``; true for methods that left ``around``, ``on_features``, ``output`` and ``losses`` as they are.
+        """
+        return all(getattr(type(self), hook) is getattr(Method, hook) for hook in FORWARD)
 
     def neutral(self) -> Method | None:
         """The instance that must equal joint training bit for bit, if there is one."""

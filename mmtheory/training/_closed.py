@@ -15,8 +15,6 @@ from mmtheory.methods import Method, Phase
 from mmtheory.models import NARROW, FlatParameters, MLPEncoder, MultimodalModel
 
 aten = torch.ops.aten
-HOOKS = ("around", "on_features", "output", "losses")
-"""What a method must have left as they are for its pass to be the plain one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +43,8 @@ class ClosedForm:
     @staticmethod
     def serves(model: MultimodalModel, method: Method) -> bool:
         """Whether plain passes of this method over this model may be taken here."""
-        plain = all(getattr(type(method), hook) is getattr(Method, hook) for hook in HOOKS)
         ours = all(isinstance(e, MLPEncoder) and not e.twice for e in model.encoders.values())
-        return plain and ours and model.fusion.linear() is not None and "create_graph" not in method.needs
+        return method.plain() and ours and model.fusion.linear() is not None and "create_graph" not in method.needs
 
     def takes(self, batch: Batch, phase: Phase) -> bool:
         """Whether this pass is plain: everybody heard and present, one row, labels as class numbers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from mmtheory.batch import Batch
 from mmtheory.errors import ArgumentError
 from mmtheory.methods import Contribution, cross_entropy, default_contribution
-from mmtheory.models import SHARED, MultimodalModel
+from mmtheory.models import MultimodalModel
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 LEAST = 1e-300
@@ -56,22 +56,22 @@ def gradient_report(
         raise ArgumentError(f"gradient_report: {reason}")
     features = model.encode(batch.x)
     joint = loss(model.fuse(features, None, batch.present), batch.y).mean(-1).sum()
-    owners = {o: list(model.owned(o)) for o in model.owners if o != SHARED or any(model.owned(SHARED))}
-    flat = [p for ps in owners.values() for p in ps]
-    found = iter(torch.autograd.grad(joint, flat, retain_graph=True, allow_unused=True, materialize_grads=True))
-    lead = len(model.batch_shape)
-    joint_rows = {o: _row([next(found) for _ in ps], lead) for o, ps in owners.items()}
+    owners = {o: owned for o in model.owners if (owned := list(model.owned(o)))}
+    lead, every = len(model.batch_shape), list(model.parameters())
+    found = torch.autograd.grad(joint, every, retain_graph=True, allow_unused=True, materialize_grads=True)
+    parts = {id(p): g for p, g in zip(every, found, strict=True)}
+    norms = {o: _row([parts[id(p)] for p in owned], lead).norm(dim=-1) for o, owned in owners.items()}
     own_norms, cosines = dict[str, Tensor](), dict[str, Tensor]()
     for m, said in provider.logits(model, features).items():
+        inside = list(model.encoders[m].parameters())
         own = loss(said, batch.y).mean(-1).sum()
-        parts = torch.autograd.grad(own, owners[m], retain_graph=True, allow_unused=True, materialize_grads=True)
-        row = _row(list(parts), lead)
+        pulls = torch.autograd.grad(own, inside, retain_graph=True, allow_unused=True, materialize_grads=True)
+        row, whole = _row(pulls, lead), _row([parts[id(p)] for p in inside], lead)
         own_norms[m] = row.norm(dim=-1)
-        size = own_norms[m] * joint_rows[m].norm(dim=-1)
-        cosines[m] = (row * joint_rows[m]).sum(-1) / size.clamp(min=LEAST)
-    return GradientReport({o: g.norm(dim=-1) for o, g in joint_rows.items()}, own_norms, cosines)
+        cosines[m] = (row * whole).sum(-1) / (own_norms[m] * whole.norm(dim=-1)).clamp(min=LEAST)
+    return GradientReport(norms, own_norms, cosines)
 
 
-def _row(parts: list[Tensor], lead: int) -> Tensor:
+def _row(parts: Sequence[Tensor], lead: int) -> Tensor:
     """Gradients side by side, [*batch, P], float64."""
     return torch.cat([g.detach().double().flatten(lead) for g in parts], dim=-1)

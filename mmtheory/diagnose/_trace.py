@@ -21,8 +21,8 @@ class Trace:
 
     :param scores: mean probability of the true label by the modality's own logits.
     :param ratios: the discrepancy ratio ρ, above 1 for who is ahead.
-    :param norms: norm of the joint loss's gradient in the encoder.
-    :param cosines: cosine between the joint and the modality's own gradient there.
+    :param norms: norm of the joint loss's gradient in what the modality owns.
+    :param cosines: cosine between the joint and the modality's own gradient in its encoder.
     """
 
     scores: dict[str, Tensor]

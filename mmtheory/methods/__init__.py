@@ -56,6 +56,7 @@ from .ume import UME as UME
 from .umt import UMT as UMT
 from .uniform import Uniform as Uniform
 from .unimodal import Unimodal as Unimodal
+from .valuation import Valuation as Valuation
 
 METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "joint": Joint,
@@ -89,4 +90,5 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "relearning": Relearning,
     "cggm": CGGM,
     "greedy": Greedy,
+    "valuation": Valuation,
 })  # fmt: skip

@@ -8,3 +8,10 @@ def data(argv: list[str]) -> int:
     from ._data import main
 
     return main(argv)
+
+
+def train(argv: list[str]) -> int:
+    """Train one method on one real data set, choose on validation, look at the test part once."""
+    from ._train import main
+
+    return main(argv)

@@ -16,13 +16,13 @@ CARVED = 1 / 8
 """Share of a published training part that becomes validation where none is published."""
 
 
-def stratified(y: Tensor, *, seed: int, validation: float = 0.2, test: float = 0.2) -> Tensor:
+def stratified(y: Tensor, *, seed: int, validation: float = 0.1, test: float = 0.2) -> Tensor:
     """Every class in the same proportions in every part, at random.
 
     Shape: y [n] to codes [n].
 
     >>> stratified(torch.zeros(10).long(), seed=0).bincount().tolist()
-    [6, 2, 2]
+    [7, 1, 2]
     """
     codes = torch.full_like(y, TRAIN)
     generator = Stream(seed, ("real", "stratified")).numpy()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,24 +61,26 @@ def test_preparation_is_the_data_and_goes_on_after_a_kill(doubles, name, tmp_pat
     root = tmp_path / "root"
     shutil.copytree(doubles[name], root)
     whole = DATASETS[name](root).whole
-    monkeypatch.setattr("real.data._prepared.BLOCK_BYTES", 1)
+    parts = DATASETS[name].modalities.values()
+    sample = sum(math.prod(p.shape) * np.dtype(p.dtype).itemsize for p in parts)
+    monkeypatch.setattr("real.data._prepared.BLOCK_BYTES", 5 * sample)
 
     class KillError(Exception):
         pass
 
     def kill(done: int, _total: int) -> None:
-        if done >= 3:
+        if done >= 10:
             raise KillError
 
     with pytest.raises(KillError):
         Preparation(DATASETS[name](root), tmp_path / "p").run(kill)
     with (tmp_path / "p" / JOURNAL).open("a") as journal:
-        journal.write('{"start": 3, "st')  # the kill came in the middle of a line, and of the arrays
+        journal.write('{"start": 10, "st')  # the kill came in the middle of a line, and of the arrays
     part = next((tmp_path / "p").glob("*.part"))
     part.write_bytes(part.read_bytes() + b"half")
     told: list[int] = []
     Preparation(DATASETS[name](root), tmp_path / "p").run(lambda done, _total: told.append(done))
-    assert told[0] == 3
+    assert told[0] == 10
     for m, array in mapped(tmp_path / "p").items():
         assert torch.equal(array, whole[m])
     assert not list(damaged(tmp_path / "p"))
@@ -212,7 +216,7 @@ def test_the_real_files_have_their_layout(name, folder, samples):
 
 def test_htad_needs_no_download():
     parts = DATASETS["htad"]().load(seed=2)
-    assert (parts.train.n, parts.validation.n, parts.test.n) == (832, 277, 277)
+    assert (parts.train.n, parts.validation.n, parts.test.n) == (970, 139, 277)
 
 
 def test_nothing_of_a_double_is_left_unmarked(doubles):

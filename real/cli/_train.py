@@ -1,0 +1,150 @@
+"""``mmtheory train``: one method on one data set, from a command line to a run folder and a table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from mmtheory.errors import ArgumentError, StoreError
+from mmtheory.experiment import open_run, write_whole
+from mmtheory.experiment.settings import parse
+from real.recipe import Encoders, Recipe, read_recipe
+from real.trainer import Fit
+
+from ._data import kind_of
+
+DESCRIPTION = """Train one method on one real data set, choose the epoch on validation, look at the test part once.
+
+The run folder keeps a checkpoint after every epoch; --resume goes on from it and ends with the same bytes as a run that was never stopped.
+The result tells accuracy, macro-F1, calibration, what each frozen encoder still knows (linear probes), accuracy under every absence of
+modalities, their Shapley values, and the throughput.
+
+examples:
+  mmtheory train htad                                              joint training on the data set that needs no download
+  mmtheory train htad --method ogm-ge --fusion sum --json          another method and fusion
+  mmtheory train av-digits --root free-spoken-digit-dataset --split speaker
+  mmtheory train htad --recipe mine.toml --out runs/a --resume     settings from a file, a run that can be stopped"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``mmtheory train`` can be told."""
+
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET", help_behavior_hint="")] = ""
+    """The data set; `mmtheory data list` tells which there are."""
+    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """The folder of its download."""
+    method: Annotated[str | None, tyro.conf.arg(metavar="M", help_behavior_hint="(default: joint)")] = None
+    """Training method; `mmtheory methods` tells which there are."""
+    fusion: Annotated[str | None, tyro.conf.arg(metavar="F", help_behavior_hint="(default: concat)")] = None
+    """Fusion of the features."""
+    encoder: Annotated[Encoders | None, tyro.conf.arg(metavar="E", help_behavior_hint="(default: auto)")] = None
+    """Encoders: auto (by the kind of each modality), linear, mlp, cnn or transformer."""
+    epochs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 30)")] = None
+    """Epochs."""
+    lr: Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="(default: 0.002)")] = None
+    """Learning rate."""
+    batch_size: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 64)")] = None
+    """Samples a step."""
+    split: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(default: the first)")] = None
+    """Which of the data set's splits."""
+    seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
+    """Seed of all randomness, at least 0."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to compute."""
+    recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """TOML file, or the name of a shipped recipe; options on the command line win."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Run folder, new or empty; by default a new one under ./runs."""
+    resume: bool = False
+    """Go on with the run in --out."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+def main(argv: list[str]) -> int:
+    """Run the sub-command."""
+    options = parse(Options, argv, command="train", description=DESCRIPTION)
+    if not options.dataset or options.seed < 0:
+        raise ArgumentError(
+            f"train: expected the name of a data set and --seed >= 0, found {options.dataset or 'no name'} and seed {options.seed}"
+        )
+    if options.resume and options.out is None:
+        raise StoreError("train: expected --out DIR, the run to resume, found none")
+    need_device(options.device)
+    kind, recipe = kind_of(options.dataset), recipe_of(options)
+    folder = (
+        options.out
+        or Path("runs")
+        / f"train-{options.dataset}-{recipe.method}-{options.seed}-{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
+    )
+    fit = Fit(kind(options.root), recipe, options.seed, options.split, options.device, folder)
+    open_run(folder, "train", fit.question, seed=options.seed, device=options.device, resume=options.resume)
+    if options.resume:
+        fit.resume()
+    try:
+        fit.run(lambda line: _progress(line, recipe.epochs))
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"mmtheory: interrupted after epoch {fit.trainer.epoch}; the same command with --out {folder} --resume goes on\n"
+        )
+        return 130
+    found = {**fit.measure(), "out": str(folder)}
+    write_whole(folder / "result.json", json.dumps(found, indent=1, allow_nan=False).encode())
+    _tell(found, as_json=options.json)
+    return 0
+
+
+def recipe_of(options: Options) -> Recipe:
+    """The options over the recipe's file over the defaults."""
+    base = Recipe() if options.recipe is None else read_recipe(options.recipe)
+    named = ("method", "fusion", "encoder", "epochs", "lr", "batch_size")
+    told = {name: value for name in named if (value := getattr(options, name)) is not None}
+    if told.get("method", base.method) != base.method:
+        told["strengths"] = {}
+    return replace(base, **told)
+
+
+def need_device(device: str) -> None:
+    """:raises ArgumentError: torch cannot compute there."""
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ArgumentError(f"expected a CUDA device for --device {device}, found none (torch {torch.__version__})")
+
+
+def _progress(line: Mapping[str, Any], epochs: int) -> None:
+    sys.stderr.write(
+        f"epoch {line['epoch']}/{epochs}: validation {100 * line['validation_accuracy']:.1f} %, {line['samples_per_second']:,.0f} samples/s\n"
+    )
+
+
+def _tell(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(found, allow_nan=False) + "\n")
+        return
+    test, recipe = found["test"], found["recipe"]
+    lines = [
+        f"{found['dataset']} ({found['split']}), {recipe['method']}, {recipe['fusion']}, seed {found['seed']}: epoch {found['best_epoch']} of {found['epochs']} was best on validation",
+        f"    test accuracy {100 * test['accuracy']:.1f} % (validation {100 * found['validation']['accuracy']:.1f} %), macro-F1 {100 * test['macro_f1']:.1f} %",
+        f"    calibration error {test['ece']:.3f}, log-loss {test['nll']:.3f} nat",
+        "    linear probes: " + _percent(found["probes"]),
+    ]
+    if found["missing"] is not None:
+        lines += [
+            "    only these there: " + _percent(found["missing"]),
+            "    Shapley values: " + _percent(found["shapley"]),
+        ]
+    sys.stdout.write("\n".join([*lines, f"    {found['out']}"]) + "\n")
+
+
+def _percent(values: dict[str, float]) -> str:
+    shown = list(values.items())[:12]
+    return ", ".join(f"{k} {100 * v:.1f} %" for k, v in shown) + (" …" if len(values) > 12 else "")

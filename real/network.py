@@ -1,0 +1,138 @@
+"""From a data set's modalities and a recipe to a model: an encoder a modality, chosen by its kind, and a fusion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import final
+
+import torch
+from torch import Tensor
+
+from mmtheory.batch import Batch
+from mmtheory.errors import ArgumentError
+from mmtheory.models import FUSIONS, CNNEncoder, Encoder, MLPEncoder, MultimodalModel, TransformerEncoder
+from mmtheory.rng import Draws
+from real.data import Part, Parts
+
+from .recipe import Recipe
+
+CHANNELS = (16, 32, 64)
+ENOUGH = 1024
+"""Training samples from which the moments of pictures, sound and sequences are taken."""
+FARTHEST = 10.0
+"""Deviations at which a standardised feature is cut."""
+
+
+@final
+class Scaled(Encoder):
+    """Another encoder behind a fixed shift and scale, for inputs that stay on disk as they are.
+
+    :param moments: mean and deviation, broadcast over the inputs; they become buffers.
+    :param shape: of one sample.
+    :param flat: lay a sample out as one vector first.
+    """
+
+    def __init__(self, inner: Encoder, moments: tuple[Tensor, Tensor], shape: tuple[int, ...], *, flat: bool) -> None:
+        super().__init__()
+        self.inner, self.width, self.shape = inner, inner.width, shape
+        self.rank = len(shape) if flat else 0
+        self.register_buffer("shift", moments[0])
+        self.register_buffer("scale", moments[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        shift, scale = self.get_buffer("shift"), self.get_buffer("scale")
+        x = ((x.to(scale.dtype) - shift) / scale).clamp(-FARTHEST, FARTHEST)
+        return self.inner(x.flatten(-self.rank) if self.rank else x)
+
+
+def builder(
+    modalities: Mapping[str, Part], classes: int, recipe: Recipe, train: Batch
+) -> Callable[[Draws], MultimodalModel]:
+    """Makes the model from draws; inputs that are not plain features get their moments from the training part."""
+    moments = {m: moments_of(train.x[m], p) for m, p in modalities.items() if p.kind != "features"}
+
+    def build(draws: Draws) -> MultimodalModel:
+        encoders = {m: _encoder(m, part, recipe, draws, moments.get(m)) for m, part in modalities.items()}
+        fusion = FUSIONS[recipe.fusion](dict.fromkeys(modalities, recipe.width), classes, draws=draws)
+        return MultimodalModel(encoders, fusion, batch_shape=draws.batch_shape)
+
+    return build
+
+
+def _encoder(m: str, part: Part, recipe: Recipe, draws: Draws, moments: tuple[Tensor, Tensor] | None) -> Encoder:
+    kind = recipe.encoder
+    if kind == "auto":
+        kind = {"features": "mlp", "sequence": "transformer"}.get(part.kind, "cnn")
+    flat = kind in {"linear", "mlp"} and len(part.shape) > 1
+    if kind in {"linear", "mlp"}:
+        inner: Encoder = MLPEncoder([math.prod(part.shape), recipe.width], draws=draws, name=m, activate=kind == "mlp")
+    elif kind == "cnn" and len(part.shape) == 3:
+        c, h, w = part.shape
+        inner = CNNEncoder((c, *CHANNELS), recipe.width, draws=draws, name=m, size=(h, w))
+    elif kind == "transformer" and len(part.shape) == 2:
+        tokens, d = part.shape
+        inner = TransformerEncoder(d, tokens, recipe.width, draws=draws, name=m, d=32, heads=4)
+    else:
+        raise ArgumentError(
+            f"encoder {kind}: expected inputs that it can read, found {m} of shape {part.shape}; take auto or mlp"
+        )
+    return inner if moments is None else Scaled(inner, moments, part.shape, flat=flat)
+
+
+def moments_of(x: Tensor, part: Part) -> tuple[Tensor, Tensor]:
+    """Mean and deviation over the first samples: one a feature for sequences, one a channel for pictures and sound.
+
+    Shape: x [*batch, n, *part.shape]; both broadcast over it.
+    """
+    rank = len(part.shape)
+    some = x.narrow(-rank - 1, 0, min(ENOUGH, x.shape[-rank - 1])).double()
+    over = (-rank - 1, -2) if part.kind == "sequence" else (-rank - 1, -2, -1)
+    mean, std = some.mean(over, keepdim=True), some.std(over, keepdim=True)
+    return mean.float(), (std + 1e-6).float()
+
+
+def standardised(parts: Parts, modalities: Mapping[str, Part]) -> Parts:
+    """Plain features centred and scaled by the training part's own moments, cut at ten deviations; the rest as it is."""
+    moments = {
+        m: (parts.train.x[m].double().mean(-2, keepdim=True), parts.train.x[m].double().std(-2, keepdim=True) + 1e-6)
+        for m, p in modalities.items()
+        if p.kind == "features"
+    }
+
+    def scaled(batch: Batch) -> Batch:
+        x = {
+            m: ((v - moments[m][0]) / moments[m][1]).clamp(-FARTHEST, FARTHEST).float() if m in moments else v
+            for m, v in batch.x.items()
+        }
+        return Batch(x, batch.y, batch.present, batch.ids)
+
+    return Parts(scaled(parts.train), scaled(parts.validation), scaled(parts.test))
+
+
+def stacked(parts: list[Parts]) -> Parts:
+    """Splits of equal sizes side by side on a new replicate axis."""
+
+    def together(batches: list[Batch]) -> Batch:
+        first = batches[0]
+        return Batch(
+            {m: torch.stack([b.x[m] for b in batches]) for m in first.x},
+            torch.stack([b.y for b in batches]),
+            {m: torch.stack([b.present[m] for b in batches]) for m in first.present},
+        )
+
+    return Parts(
+        together([p.train for p in parts]), together([p.validation for p in parts]), together([p.test for p in parts])
+    )
+
+
+def moved(parts: Parts, device: str) -> Parts:
+    """The parts on that device."""
+
+    def there(b: Batch) -> Batch:
+        return Batch(
+            {m: v.to(device) for m, v in b.x.items()}, b.y.to(device), {m: v.to(device) for m, v in b.present.items()},
+            None if b.ids is None else b.ids.to(device),
+        )  # fmt: skip
+
+    return parts if device == "cpu" else Parts(there(parts.train), there(parts.validation), there(parts.test))

@@ -1,0 +1,235 @@
+"""Training on real data: the library's one loop, epochs chosen on validation, a checkpoint after each, everything measured at the end."""
+
+from __future__ import annotations
+
+import json
+import resource
+import struct
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from mmtheory.batch import Batch
+from mmtheory.errors import ArgumentError, StoreError
+from mmtheory.experiment import write_whole
+from mmtheory.info import subsets
+from mmtheory.rng import Stream
+from mmtheory.training import Trainer
+from real.data import Dataset, Parts
+
+from .evaluation import METRICS, accuracy, missing_modalities, negative_log_likelihood, probe, shapley_of
+from .network import builder, moved, standardised
+from .recipe import Recipe
+
+Told = Callable[[Mapping[str, Any]], None]
+MOST = 6
+"""Modalities of which every subset is tried: 64 predictions of the test part."""
+
+
+@dataclass
+class Fit:
+    """One training run: a data set, a recipe, a seed; ``run`` trains, ``measure`` looks at the test part.
+
+    :param folder: where ``checkpoint.safetensors`` is kept after every epoch; None keeps nothing.
+    """
+
+    data: Dataset
+    recipe: Recipe
+    seed: int = 0
+    split: str | None = None
+    device: str = "cpu"
+    folder: Path | None = None
+    log: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    def __post_init__(self) -> None:
+        plain = self.data.load(self.split, seed=self.seed)
+        self.parts: Parts = moved(standardised(plain, self.data.modalities), self.device)
+        build = builder(self.data.modalities, len(self.data.classes), self.recipe, self.parts.train)
+        self.trainer = Trainer(
+            build, self.recipe.make_method(), self.parts.train, settings=self.recipe.settings(),
+            stream=Stream(self.seed, ("real", self.data.name)), validation=self.parts.validation, device=self.device,
+        )  # fmt: skip
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch, self.best_accuracy = -1, -1.0
+        self.seconds = 0.0
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """What this run answers, as JSON: a checkpoint of another question is refused."""
+        recipe = json.loads(json.dumps(asdict(self.recipe)))
+        return {
+            "dataset": self.data.name,
+            "samples": len(self.data.index),
+            "split": self.split or self.data.splits[0],
+            "seed": self.seed,
+            "recipe": recipe,
+        }
+
+    def run(self, told: Told = lambda _line: None) -> Fit:
+        """Train up to the recipe's number of epochs, keeping the state that was best on validation.
+
+        :raises ArgumentError: the loss stopped being finite; the checkpoint of the epoch before stays.
+        """
+        while self.trainer.epoch < self.recipe.epochs:
+            start = time.perf_counter()
+            self.trainer.run(1)
+            spent = time.perf_counter() - start
+            if self.trainer.stopped:
+                raise ArgumentError(
+                    f"train: expected a finite loss, found none in epoch {self.trainer.epoch}; take a smaller --lr than {self.recipe.lr}"
+                )
+            self.seconds += spent
+            told(self._line(spent))
+            if self.folder is not None:
+                write_whole(self.folder / "checkpoint.safetensors", self.packed())
+        return self
+
+    def _line(self, spent: float) -> dict[str, Any]:
+        """Look at validation after an epoch, keep the state if it is the best so far, and say how it went."""
+        logits = self.trainer.predict(self.parts.validation)
+        held = float(accuracy(logits, self.parts.validation.y))
+        if held > self.best_accuracy:
+            self.best_accuracy, self.best_epoch = held, self.trainer.epoch
+            self.best = self.trainer.state_dict()
+        line = {
+            "epoch": self.trainer.epoch,
+            "validation_accuracy": held,
+            "validation_nll": float(negative_log_likelihood(logits, self.parts.validation.y)),
+            "seconds": spent,
+            "samples_per_second": self.parts.train.n / spent,
+            "memory_mb": memory_mb(self.device),
+        }
+        self.log.append(line)
+        return line
+
+    def packed(self) -> bytes:
+        """State now and at the best epoch; equal runs give equal bytes."""
+        now = {f"now.{k}": v for k, v in self.trainer.state_dict().items()}
+        best = {f"best.{k}": v for k, v in self.best.items()}
+        chosen = {
+            "best_epoch": torch.tensor(self.best_epoch),
+            "best_accuracy": torch.tensor(self.best_accuracy, dtype=torch.float64),
+        }
+        tensors = {k: v.cpu().contiguous() for k, v in {**now, **best, **chosen}.items()}
+        return save(tensors, metadata={"question": json.dumps(self.question, sort_keys=True)})
+
+    def resume(self) -> Fit:
+        """Go on from the checkpoint in the folder, if there is one.
+
+        :raises StoreError: it is damaged, or of another model, method, data set or seed.
+        """
+        path = (self.folder or Path()) / "checkpoint.safetensors"
+        if self.folder is None or not path.exists():
+            return self
+        held, question = unpacked(path)
+        if question != json.loads(json.dumps(self.question)):
+            other = {k: v for k, v in question.items() if v != self.question.get(k)}
+            raise StoreError(
+                f"{path}: expected a checkpoint of this run, found one with {_differing(other, self.question)}"
+            )
+        try:
+            self.trainer.load_state_dict(_under("now.", held))
+        except ArgumentError as error:
+            raise StoreError(
+                f"{path}: expected a checkpoint of this model and method, found another ({error})"
+            ) from error
+        self.best = {k: v.to(self.device) for k, v in _under("best.", held).items()}
+        self.best_epoch, self.best_accuracy = int(held["best_epoch"]), float(held["best_accuracy"])
+        return self
+
+    def measure(self) -> dict[str, Any]:
+        """Everything about the state that was best on validation, on the test part, as JSON."""
+        self.trainer.load_state_dict(self.best)
+        test = self.parts.test
+        logits = self.trainer.predict(test)
+        found: dict[str, Any] = {name: float(metric(logits, test.y)) for name, metric in METRICS.items()}
+        return {
+            **self.question,
+            "classes": len(self.data.classes),
+            "parameters": sum(p.numel() for p in self.trainer.model.parameters()),
+            "cost": self.trainer.method.card.cost,
+            "epochs": self.trainer.settings.epochs,
+            "best_epoch": self.best_epoch,
+            "validation": {"accuracy": self.best_accuracy, "n": self.parts.validation.n},
+            "train": {
+                "accuracy": float(accuracy(self.trainer.predict(self.parts.train), self.parts.train.y)),
+                "n": self.parts.train.n,
+            },
+            "test": {**found, "n": test.n},
+            "probes": self._probes(),
+            **self._coalitions(test),
+            "seconds": self.seconds,
+            "samples_per_second": self.parts.train.n * len(self.log) / self.seconds if self.seconds else None,
+            "memory_mb": memory_mb(self.device),
+            "log": self.log,
+        }
+
+    @torch.no_grad()
+    def _probes(self) -> dict[str, float]:
+        """Test accuracy of a linear probe on each frozen encoder: what a modality still knows inside the model."""
+        train, test = self.parts.train, self.parts.test
+        found: dict[str, float] = {}
+        for m in self.data.modalities:
+            heard, held = (self._features(part, m) for part in (train, test))
+            found[m] = float(accuracy(probe(heard, train.y, held, len(self.data.classes)), test.y))
+        return found
+
+    def _features(self, part: Batch, modality: str) -> Tensor:
+        alone = frozenset((modality,))
+        blocks = [
+            self.trainer.model.encode(part.rows(slice(i, i + 1024)).x, alone)[modality] for i in range(0, part.n, 1024)
+        ]
+        return torch.cat(blocks, -2)
+
+    def _coalitions(self, test: Batch) -> dict[str, Any]:
+        """Accuracy under every absence, and the Shapley values of that game."""
+        if len(test.modalities) > MOST:
+            return {"missing": None, "shapley": None}
+        worth = missing_modalities(self.trainer.predict, test)
+        heard = {"+".join(m for m in test.modalities if m in s): float(worth[s]) for s in subsets(test.modalities)}
+        return {"guess": float(worth[frozenset()]), "missing": heard, "shapley": shapley_of(worth, test.modalities)}
+
+
+def unpacked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a checkpoint and the question it was kept for.
+
+    :raises StoreError: it cannot be read or is damaged.
+    """
+    try:
+        raw = path.read_bytes()
+        tensors = load(raw)
+        length = struct.unpack("<Q", raw[:8])[0]
+        question = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["question"])
+    except Exception as error:
+        # The reader's own error type is not exported under a stable name.
+        raise StoreError(f"{path}: expected a whole checkpoint, found a damaged file ({error})") from error
+    return tensors, question
+
+
+def _under(prefix: str, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in held.items() if k.startswith(prefix)}
+
+
+def _differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The settings that differ, by name: found (expected)."""
+    words: list[str] = []
+    for name, value in found.items():
+        ours = wanted.get(name)
+        if isinstance(value, dict) and isinstance(ours, dict):
+            words += [f"{k} {v!r} (expected {ours.get(k)!r})" for k, v in value.items() if ours.get(k) != v]
+        else:
+            words.append(f"{name} {value!r} (expected {ours!r})")
+    return ", ".join(words)
+
+
+def memory_mb(device: str) -> float:
+    """Most memory used so far: of the device, or of this process."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -1,0 +1,155 @@
+"""Training on real data end to end: what is told, exact resume, what is refused, and that measures are what they say."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss, f1_score, log_loss
+
+from mmtheory.errors import ArgumentError, MmtheoryError, StoreError
+from mmtheory.rng import Stream
+from real.cli import train as command
+from real.data import DATASETS
+from real.evaluation import accuracy, brier, calibration_error, macro_f1, negative_log_likelihood, probe
+from real.recipe import Recipe, read_recipe
+from real.trainer import Fit
+
+
+@pytest.fixture
+def double(tmp_path):
+    return DATASETS["htad"].write_double(tmp_path / "htad")
+
+
+def test_a_run_tells_everything(double, tmp_path, capsys):
+    assert command(["htad", "--root", str(double), "--epochs", "3", "--out", str(tmp_path / "r"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert told["dataset"] == "htad"
+    assert 1 <= told["best_epoch"] <= 3
+    assert set(told["test"]) == {"accuracy", "macro_f1", "nll", "brier", "ece", "n"}
+    assert set(told["probes"]) == {"audio", "accelerometer"}
+    assert set(told["missing"]) == {"audio", "accelerometer", "audio+accelerometer"}
+    assert told["missing"]["audio+accelerometer"] == told["test"]["accuracy"]
+    shares = sum(told["shapley"].values())
+    assert math.isclose(shares, told["test"]["accuracy"] - told["guess"], abs_tol=1e-12)
+    assert json.loads((tmp_path / "r/result.json").read_text()) == told
+    assert len(told["log"]) == 3
+    assert command(["htad", "--root", str(double), "--epochs", "1", "--out", str(tmp_path / "s")]) == 0
+    assert "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("method", "fusion"), [("joint", "concat"), ("ogm-ge", "sum"), ("pmr", "concat"), ("unimodal", "sum")]
+)
+def test_a_stopped_run_ends_with_the_bytes_of_a_whole_one(double, tmp_path, method, fusion):
+    recipe = Recipe(method=method, fusion=fusion, epochs=4, batch_size=16)
+
+    class StopError(Exception):
+        pass
+
+    def stop(line):
+        if line["epoch"] == 3:
+            raise StopError
+
+    whole, part, rest = (Fit(DATASETS["htad"](double), recipe, 5, folder=tmp_path / f) for f in ("a", "b", "b"))
+    whole.run()
+    with pytest.raises(StopError):
+        part.run(stop)  # after epoch 3 and before its checkpoint
+    rest.resume()
+    assert rest.trainer.epoch == 2
+    rest.run()
+    assert (tmp_path / "a/checkpoint.safetensors").read_bytes() == (tmp_path / "b/checkpoint.safetensors").read_bytes()
+    a, b = whole.measure(), rest.measure()
+    timed = {"seconds", "samples_per_second", "memory_mb", "log"}
+    assert {k: v for k, v in a.items() if k not in timed} == {k: v for k, v in b.items() if k not in timed}
+
+
+def test_a_checkpoint_of_something_else_is_refused(double, tmp_path):
+    words = ["htad", "--root", str(double), "--epochs", "1", "--out", str(tmp_path / "r")]
+    assert command(words) == 0
+    path = tmp_path / "r/checkpoint.safetensors"
+    fit = Fit(DATASETS["htad"](double), Recipe(method="ogm", epochs=1), folder=tmp_path / "r")
+    with pytest.raises(StoreError, match=r"found one with method 'joint' \(expected 'ogm'\)"):
+        fit.resume()
+    for more, sentence in [
+        ([], "expected an empty or new folder"),
+        (["--resume", "--method", "ogm"], "take another --out"),
+        (["--resume", "--seed", "1"], "take another --out"),
+    ]:
+        with pytest.raises(StoreError, match=sentence):
+            command([*words, *more])
+    assert command([*words, "--resume"]) == 0
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(StoreError, match="expected a whole checkpoint, found a damaged file"):
+        command([*words, "--resume"])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["htat"], "did you mean htad"),
+        ([], "expected the name of a data set"),
+        (["htad", "--method", "ogmge"], "did you mean ogm-ge"),
+        (["htad", "--fusion", "concad"], "did you mean concat"),
+        (["htad", "--split", "speaker"], "expected a split among random"),
+        (["htad", "--seed", "-1"], "seed -1"),
+        (["htad", "--epochs", "0"], "epochs"),
+        (["htad", "--encoder", "cnn"], "take auto or mlp"),
+        (["htad", "--recipe", "none.toml"], "none.toml"),
+        (["htad", "--resume"], "expected --out DIR"),
+        (["htad", "--lr", "1e30", "--epochs", "3"], "expected a finite loss"),
+        (["av-digits"], "expected --root DIR"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_sentence(words, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MmtheoryError, match=sentence) as refused:
+        command(words)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_recipe_is_checked(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'method = "ogm"\nfusion = "sum"\noptimiser = "sgd"\nschedule = "stairs"\nmilestones = [2]\n[strengths]\nalpha = 0.3\n'
+    )
+    recipe = read_recipe(file)
+    assert (recipe.make_method().card.name, recipe.settings().schedule(2)) == ("ogm", 0.1)
+    for text, sentence in [
+        ("methd = 'ogm'", "methd"),
+        ("[strengths]\nbeta = 3", "beta"),
+        ("lr = -1.0", "lr > 0"),
+        ("epochs = 'x'", "epochs"),
+    ]:
+        file.write_text(text)
+        with pytest.raises(ArgumentError, match=sentence):
+            read_recipe(file)
+
+
+def test_measures_are_those_of_scikit_learn():
+    draws = Stream(3).draws()
+    logits, y = 2 * draws.normal("z", 200, 5), draws.integers("y", 5, 200)
+    p, told = logits.softmax(-1).numpy(), logits.argmax(-1).numpy()
+    assert math.isclose(macro_f1(logits, y), f1_score(y, told, average="macro"), abs_tol=1e-12)
+    assert math.isclose(negative_log_likelihood(logits, y), log_loss(y, p), rel_tol=1e-9)
+    assert math.isclose(brier(logits, y), brier_score_loss(y, p, scale_by_half=False), rel_tol=1e-9)
+    confidence, right = p.max(1), told == y.numpy()
+    bins = [(confidence > b / 15) & (confidence <= (b + 1) / 15) for b in range(15)]
+    by_hand = sum(abs(right[b].mean() - confidence[b].mean()) * b.mean() for b in bins if b.any())
+    assert math.isclose(calibration_error(logits, y), by_hand, abs_tol=1e-12)
+    assert torch.equal(accuracy(logits.expand(2, 200, 5), y.expand(2, 200)), accuracy(logits, y).expand(2))
+
+
+def test_a_probe_is_logistic_regression_and_keeps_replicates_apart():
+    draws = Stream(1).draws(range(3))
+    y = draws.integers("y", 4, 150)
+    x = draws.normal("x", 150, 6) + torch.nn.functional.one_hot(y, 6)
+    logits = probe(x, y, x, 4)
+    for r in range(3):
+        assert torch.allclose(logits[r], probe(x[r], y[r], x[r], 4), atol=1e-9)
+        scaled = (x[r] - x[r].mean(0)) / (x[r].std(0) + 1e-6)
+        peer = LogisticRegression(C=1 / (1e-3 * 150), max_iter=5000, tol=1e-10).fit(scaled, y[r])
+        assert abs(accuracy(logits[r], y[r]) - peer.score(scaled, y[r])) <= 2 / 150

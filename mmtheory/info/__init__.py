@@ -40,6 +40,9 @@ from ._lda import lda_equivocation as lda_equivocation
 from ._lda import lda_error as lda_error
 from ._lda import lda_information as lda_information
 from ._lda import lda_separation as lda_separation
+from ._low_rank import reduced_rank_correction as reduced_rank_correction
+from ._low_rank import reduced_rank_risks as reduced_rank_risks
+from ._low_rank import unimodal_regressors as unimodal_regressors
 from ._pid import pid as pid
 from ._quadratic import ChiDifference as ChiDifference
 from ._quadratic import normal_softplus as normal_softplus

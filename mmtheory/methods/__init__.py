@@ -51,6 +51,7 @@ from .ogm import OGM as OGM
 from .ogm import OGMGE as OGMGE
 from .opm import OPM as OPM
 from .pmr import PMR as PMR
+from .reconboost import ReconBoost as ReconBoost
 from .relearning import Relearning as Relearning
 from .ume import UME as UME
 from .umt import UMT as UMT
@@ -91,4 +92,5 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "cggm": CGGM,
     "greedy": Greedy,
     "valuation": Valuation,
+    "reconboost": ReconBoost,
 })  # fmt: skip

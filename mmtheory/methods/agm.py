@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar, final
 
@@ -14,7 +15,7 @@ from mmtheory.models.fusion import Features
 from mmtheory.rng import Draws
 
 from ._contribution import Contributing, Contribution, LinearSplit, ShapleyShares, coalition, stand_ins
-from ._method import Card, Method, Step, Strength, per_replicate
+from ._method import Card, Gradients, Method, Step, Strength, per_replicate
 from ._strengths import off, ranged
 
 
@@ -29,7 +30,8 @@ class AGM(Contributing):
     may exceed 1. The rule reacts to departures from a modality's own usual lead, not to the lead.
 
     :param alpha: strength, at least 0; 0 is joint training bit for bit.
-    :param cap: largest exponent over alpha.
+    :param cap: largest exponent over alpha; κ reaches e^{10 α} when a modality suddenly does much worse than usual, hence ``clip``.
+    :param clip: largest norm of a replicate's whole gradient, applied where alpha is not 0; inf for none.
     :param contribution: None takes additive shares where the fusion has them (they are the Shapley shares of a linear fusion with one
         bias, at no cost), else Shapley shares.
 
@@ -45,14 +47,23 @@ class AGM(Contributing):
         neutral="alpha = 0",
         differences=(
             "the released code runs the whole network for every coalition; here the fusion alone",
-            "the released code clips gradients at 1; here that is the loop's setting",
+            "the released code clips every gradient at norm 1; here not where alpha = 0, which is joint training",
             "BalanceBenchmark's AGM has the exponent's sign inverted; here it is the authors'",
         ),
     )
 
-    def __init__(self, alpha: Strength = 1.0, *, cap: float = 10.0, contribution: Contribution | None = None) -> None:
+    def __init__(
+        self,
+        alpha: Strength = 1.0,
+        *,
+        cap: float = 10.0,
+        clip: float = 1.0,
+        contribution: Contribution | None = None,
+    ) -> None:
+        if not clip > 0:
+            raise ArgumentError(f"agm: expected clip > 0, found {clip}")
         self.alpha, self.cap = ranged("agm: alpha", alpha), float(ranged("agm: cap", cap))
-        self.contribution = contribution
+        self.clip, self.contribution = clip, contribution
 
     def bind(self, model: MultimodalModel, draws: Draws) -> None:
         self.provider = self.contribution or (LinearSplit() if model.fusion.additive else ShapleyShares())
@@ -93,6 +104,15 @@ class AGM(Contributing):
             self.usual[m] = self.usual[m] + (r - self.usual[m]) / self.count
             kappa[m] = torch.exp(per_replicate(self.alpha, r) * (self.usual[m] - r).clamp(max=self.cap))
         return kappa
+
+    def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
+        total = gradients.total()
+        if off(self.alpha) or math.isinf(self.clip):
+            return total
+        factor = self.clip / torch.linalg.vector_norm(total, dim=-1, keepdim=True).clamp(min=self.clip)
+        if isinstance(self.alpha, Tensor):
+            factor = torch.where(self.alpha.unsqueeze(-1) > 0, factor, 1)
+        return total * factor
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"count": torch.tensor(self.count), **{f"usual {m}": r for m, r in self.usual.items()}}

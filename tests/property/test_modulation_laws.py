@@ -85,7 +85,9 @@ class Known(AGM):
 
 
 def test_agm_multiplies_each_encoders_gradient_and_its_block_of_the_head():
-    plain, scaled = (trainer(m, epochs=1, batch_size=24, momentum=0.0, weight_decay=0.0) for m in (Joint(), Known()))
+    plain, scaled = (
+        trainer(m, epochs=1, batch_size=24, momentum=0.0, weight_decay=0.0) for m in (Joint(), Known(clip=math.inf))
+    )
     start = plain.flat.data.clone()
     moves = [run.run().flat.data - start for run in (plain, scaled)]
     for m, kappa in Known.kappa.items():
@@ -93,8 +95,21 @@ def test_agm_multiplies_each_encoders_gradient_and_its_block_of_the_head():
         assert torch.allclose(moves[1][:, columns], kappa * moves[0][:, columns], atol=1e-14)
 
 
+def test_agms_clip_bounds_the_move_and_leaves_zero_strengths_alone():
+    settings = {"epochs": 1, "batch_size": 24, "momentum": 0.0, "weight_decay": 0.0}
+    start = trainer(Joint(), **settings).flat.data.clone()
+    plain = trainer(Joint(), **settings).run().flat.data - start
+    mixed = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
+    held = trainer(AGM(mixed, clip=0.01), **settings).run().flat.data - start
+    assert torch.equal(held[0], plain[0])
+    assert torch.allclose(held[1:].norm(dim=-1), torch.full((2,), 0.05 * 0.01, dtype=torch.float64))
+    assert torch.allclose(torch.cosine_similarity(held, plain, dim=-1), torch.ones(3, dtype=torch.float64))
+    free = trainer(AGM(mixed, clip=math.inf), **settings).run().flat.data - start
+    assert torch.equal(free, plain)
+
+
 def test_agms_first_step_is_joint_training():
-    runs = [trainer(m, epochs=1, batch_size=24).run().flat.data for m in (Joint(), AGM(2.0))]
+    runs = [trainer(m, epochs=1, batch_size=24).run().flat.data for m in (Joint(), AGM(2.0, clip=math.inf))]
     assert torch.equal(*runs)
 
 

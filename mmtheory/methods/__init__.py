@@ -29,6 +29,7 @@ from .agm import AGM as AGM
 from .amco import AMCo as AMCo
 from .amss import AMSS as AMSS
 from .amss import AMSSPlus as AMSSPlus
+from .aug import AUG as AUG
 from .bogc import BOGC as BOGC
 from .cggm import CGGM as CGGM
 from .cml import CML as CML
@@ -93,4 +94,5 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "greedy": Greedy,
     "valuation": Valuation,
     "reconboost": ReconBoost,
+    "aug": AUG,
 })  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmtheory.batch import Batch
-from mmtheory.methods import METHODS, MSES, MSLR, Greedy, InfoReg, Joint, Relearning, Valuation
+from mmtheory.methods import AUG, METHODS, MSES, MSLR, Greedy, InfoReg, Joint, Relearning, Valuation
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Stream
 from mmtheory.training import Settings, Trainer
@@ -19,6 +19,7 @@ NEUTRAL = [m for m in NAMES if METHODS[m]().neutral() is not None]
 
 
 SHORT = {
+    "aug": lambda: AUG(every=1),
     "valuation": lambda: Valuation(warmup=0),
     "greedy": lambda: Greedy(start=0),
     "inforeg": lambda: InfoReg(gap=0.0),

@@ -1,5 +1,7 @@
 """Exact functionals of known laws: information, decompositions, Shapley values; nothing here ever samples."""
 
+from ._canonical import maxvar as maxvar
+from ._canonical import principal_cosines as principal_cosines
 from ._coupling import greatest_entropy as greatest_entropy
 from ._coupling import least_coupling_entropy as least_coupling_entropy
 from ._coupling import meet_entropy as meet_entropy

@@ -12,6 +12,11 @@ from ._finding import ends as ends
 from ._finding import family_error as family_error
 from ._finding import finite as finite
 from ._finding import interval as interval
+from ._planner import Stack as Stack
+from ._planner import chunks as chunks
+from ._planner import run_stacks as run_stacks
+from ._planner import stacks as stacks
+from ._planner import training_bytes as training_bytes
 from ._provenance import code_version as code_version
 from ._provenance import made_by as made_by
 from ._report import Report as Report

@@ -14,6 +14,7 @@ from . import (
     huang2021,
     huang2022,
     i2m2,
+    laboratory,
     liang2023,
     lu2023,
     madaan2024,
@@ -40,6 +41,7 @@ PAPERS: Mapping[str, tuple[Claim[Any], ...]] = MappingProxyType({
     "mmlora": mmlora.CLAIMS,
     "umurl": umurl.CLAIMS,
     "sohn2014": sohn2014.CLAIMS,
+    "laboratory": laboratory.CLAIMS,
     "classical": classical.CLAIMS,
     "monotone": monotone.CLAIMS,
 })  # fmt: skip

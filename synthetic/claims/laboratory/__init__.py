@@ -1,0 +1,37 @@
+"""Predictions about balancing methods in worlds whose imbalance is known (methods §16)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmtheory.claims import Claim
+
+from .adam import ADAM_LOSS_TERMS, ADAM_NOISE, ADAM_THROTTLE
+from .ceiling import CEILING
+from .dose_response import DOSE_RESPONSE
+from .information_cost import INFORMATION_COST
+from .milder_form import MILDER_FORM
+from .over_balancing import OVER_BALANCING
+from .pure_synergy import PURE_SYNERGY
+from .ratio_decay import RATIO_DECAY
+from .reference_gap import REFERENCE_GAP
+from .throttle import THROTTLE
+from .unbiased_amss import UNBIASED_AMSS
+from .uniform_baseline import UNIFORM_BASELINE
+
+CLAIMS: tuple[Claim[Any], ...] = (
+    DOSE_RESPONSE,
+    CEILING,
+    THROTTLE,
+    UNIFORM_BASELINE,
+    UNBIASED_AMSS,
+    MILDER_FORM,
+    INFORMATION_COST,
+    RATIO_DECAY,
+    REFERENCE_GAP,
+    OVER_BALANCING,
+    ADAM_THROTTLE,
+    ADAM_NOISE,
+    ADAM_LOSS_TERMS,
+    PURE_SYNERGY,
+)

@@ -1,0 +1,142 @@
+"""Paired contrasts of trained methods: what the claims about balancing methods measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from mmtheory.claims import Budget, Claim, Control, Sides, Source, Trial
+from mmtheory.methods import METHODS, Method
+from mmtheory.stats import Interval, Relation, student
+from mmtheory.world import World
+from synthetic.experiments._ensemble import Ensemble, trained
+from synthetic.worlds import TwoDials
+
+Point = Mapping[str, Any]
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """A method as it is trained: how it is made, by which optimiser, at which learning rate, under which fusion."""
+
+    make: Callable[[], Method]
+    optimiser: str = "sgd"
+    rate: float = 0.02
+    fusion: str = "concat"
+
+
+@final
+@dataclass(frozen=True)
+class Term:
+    """``weight`` times a metric of a run at a point of the sweep, seed by seed."""
+
+    weight: float
+    run: str
+    metric: str
+    point: int = 0
+
+
+Contrast = tuple[Term, ...]
+
+
+def method(name: str, **settings: Any) -> Run:  # noqa: ANN401 (a method's own settings)
+    """A registered method with these settings, by SGD at the usual rate."""
+    return Run(lambda: METHODS[name](**settings))
+
+
+def adam(run: Run) -> Run:
+    """The same by Adam at its usual rate."""
+    return replace(run, optimiser="adam", rate=1e-3)
+
+
+def gain(run: str, metric: str, point: int = 0, *, over: str = "joint", weight: float = 1.0) -> Contrast:
+    """Run minus another at the same seeds and point."""
+    return (Term(weight, run, metric, point), Term(-weight, over, metric, point))
+
+
+@dataclass(frozen=True)
+class Contrasts(Claim[World]):
+    """Mean paired contrasts over tasks are at least their thresholds.
+
+    Left: Student's interval of each contrast, a seed being a task of its own with its samples, initialisation and order, common to all
+    runs. Right: the threshold, declared beforehand.
+
+    :param points: where the world's dials stand, a mapping each.
+    :param runs: what is trained, by name.
+    :param contrasts: case → (contrast, threshold).
+    """
+
+    points: tuple[Point, ...] = ({},)
+    runs: Mapping[str, Run] = field(default_factory=dict[str, Run])
+    contrasts: Mapping[str, tuple[Contrast, float]] = field(default_factory=dict[str, tuple[Contrast, float]])
+    wrong: Mapping[str, tuple[str, tuple[Contrast, float]]] = field(
+        default_factory=dict[str, tuple[str, tuple[Contrast, float]]]
+    )
+    """Control → (case, what is wrongly claimed of it)."""
+    sizes: tuple[int, int, int] = (800, 10, 800)
+    epochs: int = 10
+
+    def analytic(self, world: World) -> Sides:
+        return {case: Interval.exact(threshold) for case, (_, threshold) in self.contrasts.items()}
+
+    def empirical(self, world: World, trial: Trial) -> Sides:
+        found = {name: self._trained(world, run, trial) for name, run in self.runs.items()}
+        share = trial.alpha / len(self.contrasts)
+        return {case: student(_value(contrast, found), alpha=share) for case, (contrast, _) in self.contrasts.items()}
+
+    def _trained(self, world: World, run: Run, trial: Trial) -> Ensemble:
+        factors = {
+            "world": world.name, "dials": world.dials(), "points": self.points, "rates": [run.rate], "sizes": self.sizes,
+            "seeds": list(range(trial.n)), "fusion": run.fusion, "epochs": self.epochs, "batch": 64, "optimiser": run.optimiser,
+        }  # fmt: skip
+        return trained(factors, run.make(), trial.stream, lambda _epoch: None)
+
+    def controls(self) -> tuple[Control, ...]:
+        made: list[Control] = []
+        for name, (case, wrong) in self.wrong.items():
+            needed = {term.run for term in wrong[0]}
+            runs = {k: v for k, v in self.runs.items() if k in needed}
+            claim = replace(self, id=f"{self.id}!{name}", runs=runs, contrasts={case: wrong}, wrong={})
+            made.append(Control(name, claim, self.world))
+        return tuple(made)
+
+
+def _value(contrast: Contrast, found: Mapping[str, Ensemble]) -> Tensor:
+    """One number a seed."""
+    parts = [term.weight * _metric(found[term.run], term.metric)[term.point] for term in contrast]
+    return torch.stack(parts).sum(0)
+
+
+def _metric(ensemble: Ensemble, name: str) -> Tensor:
+    """[point, seed]; ``decay`` is the discrepancy ratio of b at the end over its largest."""
+    if name != "decay":
+        return ensemble.metrics[name][:, 0]
+    ratio = ensemble.traces["ratio b"][:, 0]
+    return (ratio[..., -1] / ratio.amax(-1)).double()
+
+
+def prediction(
+    number: str,
+    statement: str,
+    *,
+    world: World | None = None,
+    first: int = 32,
+    most: int = 128,
+    **parts: Any,  # noqa: ANN401 (the claim's own fields)
+) -> Claim[Any]:
+    """A prediction about the two-dial world (or another), at least its thresholds."""
+    return Contrasts(
+        id=f"laboratory/{number}",
+        source=Source("laboratory", f"methods §16, {number.split('-')[0]}", "derived here"),
+        statement=statement,
+        world=world or TwoDials(),
+        budgets={"small": Budget(first, most), "full": Budget(4 * first, 4 * most)},
+        relation=Relation.AT_LEAST,
+        unit="paired seeds",
+        **parts,
+    )

@@ -32,6 +32,7 @@ from .amss import AMSSPlus as AMSSPlus
 from .aug import AUG as AUG
 from .bogc import BOGC as BOGC
 from .cggm import CGGM as CGGM
+from .chain import Chain as Chain
 from .cml import CML as CML
 from .combined import Combined as Combined
 from .gblend import GBlend as GBlend

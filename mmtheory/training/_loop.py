@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 import torch
@@ -27,6 +27,14 @@ from ._settings import Settings
 Build = Callable[[Draws], MultimodalModel]
 ORDERED = 4096
 """Places of sample orders that are drawn at once: setting up a generator costs as much as shuffling a thousand of them."""
+
+
+class Watch(Protocol):
+    """Looks on at every pass."""
+
+    def __call__(self, step: Step, gradients: Gradients, *, by_hand: bool) -> None:
+        """After the gradients were taken, in closed form or by autograd."""
+        ...
 
 
 @final
@@ -85,6 +93,7 @@ class Trainer:
         self.alive = torch.ones(self.batch_shape, dtype=torch.bool, device=self.device)
         self.last_epoch = torch.full(self.batch_shape, -1, device=self.device)
         self.epoch = 0
+        self.watch: Watch | None = None
         self._orders: tuple[int, Tensor] | None = None
         self._ranges: dict[object, list[slice]] = {}
         method.bind(self.model, self.draws("method"))
@@ -155,10 +164,10 @@ class Trainer:
         draw = partial(self.draws, "step", self.epoch, index, number)
         start = index * self.settings.batch_size
         step = Step(self.model, self.auxiliary, batch, phase, self.epoch, index, draw, start=start)
-        if self.closed is not None and self.closed.takes(batch, phase):
-            losses, gradients, total = self._closed_pass(step, self.closed)
-        else:
-            losses, gradients, total = self._graph_pass(step)
+        closed = self.closed if self.closed is not None and self.closed.takes(batch, phase) else None
+        losses, gradients, total = self._graph_pass(step) if closed is None else self._closed_pass(step, closed)
+        if self.watch is not None:
+            self.watch(step, gradients, by_hand=closed is not None)
         if phase.move == ():
             return
         with torch.no_grad():

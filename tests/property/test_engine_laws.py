@@ -12,7 +12,21 @@ from mmtheory.errors import ArgumentError, StoreError
 from mmtheory.methods import METHODS, OGM, Joint, Method
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Stream
-from mmtheory.training import SGD, Adam, Constant, Cosine, Settings, Stairs, Trainer, Warmup, gather, load, save
+from mmtheory.training import (
+    SGD,
+    Adam,
+    Constant,
+    Cosine,
+    Settings,
+    Stairs,
+    Trainer,
+    Warmup,
+    counted_cost,
+    gather,
+    load,
+    predicted_cost,
+    save,
+)
 
 WIDTHS = {"a": (6, 20, 5), "b": (4, 5)}
 CLASSES, N = 3, 50
@@ -246,3 +260,24 @@ def test_an_epoch_visits_every_sample_once_and_two_epochs_differ():
 def test_data_of_other_replicates_are_refused():
     with pytest.raises(ArgumentError, match="replicate axes"):
         fresh(replicates=3, data=samples(2))
+
+
+EXTRA = {"pmr", "mses", "mslr", "gblend", "umt", "mie", "reconboost", "relearning", "valuation", "inforeg", "lfm"}
+"""Methods with forwards of their own accord (an epoch's, a teacher's, a stage's), or other passes in later epochs."""
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - EXTRA))
+def test_the_declared_passes_are_what_a_step_costs(name):
+    trainer = fresh(METHODS[name]())
+    told, counted = predicted_cost(trainer.method, trainer.model), counted_cost(trainer)
+    assert (counted.forwards, counted.backwards) == pytest.approx((told.forwards, told.backwards))
+    assert counted.seconds > 0
+    assert trainer.watch is None
+
+
+def test_costs_of_known_methods():
+    expected = {"joint": 1.0, "ogm": 1.0, "uniform": 1.0, "mla": 1.0, "mmpareto": 5 / 3, "bogc": 5 / 3}
+    model = fresh().model
+    for name, cost in expected.items():
+        trainer = fresh(METHODS[name]())
+        assert predicted_cost(trainer.method, model).over_joint == pytest.approx(cost), name

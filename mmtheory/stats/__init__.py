@@ -15,6 +15,9 @@ from ._interval import decide as decide
 from ._interval import joint as joint
 from ._mean import clopper_pearson as clopper_pearson
 from ._mean import student as student
+from ._ranking import average_precision as average_precision
+from ._ranking import discounted_gain as discounted_gain
+from ._ranking import normalised_gain as normalised_gain
 from ._sequential import betting_interval as betting_interval
 from ._sequential import betting_process as betting_process
 from ._sequential import look_alpha as look_alpha

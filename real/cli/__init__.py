@@ -15,3 +15,10 @@ def train(argv: list[str]) -> int:
     from ._train import main
 
     return main(argv)
+
+
+def bench(argv: list[str]) -> int:
+    """Compare methods on real data sets: paired seeds, equal tuning budget, intervals."""
+    from ._bench import main
+
+    return main(argv)

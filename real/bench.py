@@ -1,0 +1,243 @@
+"""The benchmark: methods × data sets × seeds with paired splits, an equal tuning budget, and a store that can be resumed."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmtheory.batch import Batch
+from mmtheory.errors import ArgumentError
+from mmtheory.experiment import Sweep, code_version, made_by, open_run, processes
+from mmtheory.methods import Unimodal
+from mmtheory.rng import Stream
+from mmtheory.training import Trainer
+from real.data import DATASETS, Dataset, Parts
+
+from .evaluation import METRICS, accuracy
+from .network import builder, moved, stacked, standardised
+from .recipe import Recipe
+from .table import rows_of
+
+EXPERIMENT = "bench"
+ALWAYS = ("joint", "unimodal")
+"""References that every table has: what a method is compared with, and what its encoders could do alone."""
+BLOCK = 8
+"""Seeds of one cell: what a kill can cost."""
+STACKED_BYTES = 256 << 20
+"""Training data of several replicates that may lie side by side in memory; beyond it seeds are trained one after the other."""
+Heard = Callable[[str, str | None], None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a benchmark answers.
+
+    :param methods: names; joint and unimodal are always trained too.
+    :param lrs: learning rates that every method may try, for every seed; the one that is best on validation counts.
+    :param recipe: everything else, the same for every method.
+    :param splits: data set → split; none means its first.
+    """
+
+    datasets: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: int
+    lrs: tuple[float, ...] = (5e-4, 2e-3, 8e-3)
+    recipe: Recipe = field(default_factory=Recipe)
+    splits: Mapping[str, str] = field(default_factory=dict[str, str])
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1 or not self.datasets or not self.lrs or not all(0 < lr < math.inf for lr in self.lrs):
+            raise ArgumentError(
+                f"bench: expected data sets, --seeds >= 1 and learning rates > 0, found {', '.join(self.datasets) or 'none'}, {self.seeds}, {self.lrs}"
+            )
+        for method in self.trained:
+            replace(self.recipe, method=method)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The methods with the references in front, each once."""
+        return tuple(dict.fromkeys((*ALWAYS, *self.methods)))
+
+    def as_json(self) -> dict[str, Any]:
+        """Itself as JSON."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def sweep(self) -> Sweep:
+        """One cell a data set, method and block of seeds."""
+        blocks = [list(range(i, min(i + BLOCK, self.seeds))) for i in range(0, self.seeds, BLOCK)]
+        shared = {k: v for k, v in self.as_json().items() if k not in {"datasets", "methods", "seeds"}}
+        axes: dict[str, Sequence[Any]] = {
+            "dataset": self.datasets,
+            "method": self.trained,
+            "seeds": blocks,
+            "settings": [shared],
+        }
+        return Sweep(EXPERIMENT, axes, code_version())
+
+
+def bench(
+    question: Question,
+    folder: Path,
+    *,
+    roots: Mapping[str, Path],
+    resume: bool = False,
+    workers: int | None = 0,
+    heard: Heard = lambda _cell, _failure: None,
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The rows of the table, and a sentence for each cell that could not be trained.
+
+    :param roots: data set → folder of its download.
+    :param workers: processes at once; None means one a core, 0 means in this process.
+    :raises StoreError: a folder that answers another question.
+    :raises DataError: a data set that is not there or broken, before anything is trained.
+    """
+    for name in question.datasets:
+        DATASETS[name](roots.get(name)).codes(question.splits.get(name))
+    store = open_run(folder, EXPERIMENT, question.as_json(), seed=0, device=question.device, resume=resume)
+    sweep = question.sweep()
+    provenance = made_by(device=question.device, seed=0)
+    failures: dict[str, str] = {}
+    missing = store.missing(sweep)
+    work = partial(measure, {name: str(root) for name, root in roots.items()})
+    for outcome in processes(workers, len(missing)).run(work, missing, lambda _cell, _note: None):
+        factors = outcome.cell.factors
+        shown = f"{factors['dataset']} {factors['method']} seeds {factors['seeds'][0]}–{factors['seeds'][-1]}"
+        if outcome.measured is not None:
+            stamp = {**provenance, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+            store.put(outcome.cell, outcome.measured, stamp)
+        else:
+            failures[shown] = outcome.failure or "no reason was given"
+        heard(shown, outcome.failure)
+    return rows_of(question, [store.get(cell) for cell in sweep if cell in store]), failures
+
+
+def measure(roots: Mapping[str, str], factors: Mapping[str, Any], _note: object) -> dict[str, Any]:
+    """One cell: the method on the data set, for all seeds of the block and all learning rates at once where memory allows."""
+    settings, name = factors["settings"], factors["dataset"]
+    told: dict[str, Any] = {**settings["recipe"], "milestones": tuple(settings["recipe"]["milestones"])}
+    recipe = replace(Recipe(**told), method=factors["method"])
+    data = DATASETS[name](Path(roots[name]) if name in roots else None)
+    start = time.perf_counter()
+    split, device, lrs, seeds = settings["splits"].get(name), settings["device"], settings["lrs"], factors["seeds"]
+    parts = [standardised(data.load(split, seed=seed), data.modalities) for seed in seeds[:1]]
+    size = sum(v.numel() * v.element_size() for v in parts[0].train.x.values())
+    alike = True
+    if size * len(seeds) * len(lrs) <= STACKED_BYTES:
+        parts += [standardised(data.load(split, seed=seed), data.modalities) for seed in seeds[1:]]
+        alike = len({(p.train.n, p.validation.n, p.test.n) for p in parts}) == 1
+    if len(parts) == len(seeds) and alike:
+        found = [chosen(data, stacked(parts), recipe, seeds, lrs, device)]
+    else:
+        found = [
+            chosen(
+                data, moved(standardised(data.load(split, seed=s), data.modalities), device), recipe, [s], lrs, device
+            )
+            for s in seeds
+        ]
+    joined = {
+        k: {m: [x for part in found for x in part[k][m]] for m in found[0][k]}
+        for k in ("metrics", "unimodal", "chosen")
+    }
+    steps = recipe.epochs * math.ceil(parts[0].train.n / recipe.batch_size) * len(lrs) * len(seeds)
+    return {**joined, "cost": recipe.make_method().card.cost, "steps": steps, "seconds": time.perf_counter() - start}
+
+
+def chosen(
+    data: Dataset, parts: Parts, recipe: Recipe, seeds: Sequence[int], lrs: Sequence[float], device: str
+) -> dict[str, dict[str, list[float]]]:
+    """Test metrics of every seed at the learning rate and epoch that were best on its validation part."""
+    several = parts.train.y.ndim > 1
+    parts = moved(repeated(parts, len(lrs)) if several else parts, device)
+    rates = torch.tensor(lrs, device=device).repeat_interleave(len(seeds))
+    build = builder(data.modalities, len(data.classes), recipe, parts.train)
+    trainer = Trainer(
+        build, recipe.make_method(), parts.train, settings=replace(recipe.settings(), lr=rates), validation=parts.validation,
+        stream=Stream(0, ("bench", data.name)), replicates=[*seeds] * len(lrs), device=device,
+    )  # fmt: skip
+    best = _Best(len(lrs), len(seeds))
+    own = {m: _Best(len(lrs), len(seeds)) for m in data.modalities} if type(trainer.method) is Unimodal else {}
+    for epoch in range(1, recipe.epochs + 1):
+        trainer.run(1)
+        held, test = trainer.predict(parts.validation), trainer.predict(parts.test)
+        best.see(epoch, held, test, parts, trainer.alive)
+        for m, mine in own.items():
+            mine.see(epoch, _alone(trainer, parts.validation, m), _alone(trainer, parts.test, m), parts, trainer.alive)
+    logits, y = best.decide(data.name, recipe.method), parts.test.y[: len(seeds)] if several else parts.test.y
+    metrics = {name: metric(logits, y.expand(logits.shape[:-1])).tolist() for name, metric in METRICS.items()}
+    unimodal = {m: accuracy(b.decide(data.name, m), y.expand(len(seeds), y.shape[-1])).tolist() for m, b in own.items()}
+    return {
+        "metrics": metrics,
+        "unimodal": unimodal,
+        "chosen": {
+            "lr": [lrs[i] for i in best.which.tolist()],
+            "epoch": best.epochs.tolist(),
+            "validation": best.held.tolist(),
+        },
+    }
+
+
+@torch.no_grad()
+def _alone(trainer: Trainer, part: Batch, modality: str) -> Tensor:
+    """What the unimodal classifier of one modality says."""
+    method = trainer.method
+    if not isinstance(method, Unimodal):
+        raise ArgumentError(f"bench: expected the unimodal reference, found {method.card.name}")
+    heard = part.only((modality,))
+    if part.y.ndim == 1:
+        lead = trainer.batch_shape
+        heard = Batch({m: v.expand(*lead, *v.shape) for m, v in heard.x.items()}, heard.y.expand(*lead, heard.n))
+    features = trainer.model.encode(heard.x, frozenset((modality,)))[modality]
+    return trainer.auxiliary[f"head:{modality}"](features)
+
+
+class _Best:
+    """The test logits of every replicate at its best epoch, then of every seed at its best learning rate, both on validation."""
+
+    def __init__(self, rates: int, seeds: int) -> None:
+        self.shape = (rates, seeds)
+        self.score = torch.full((rates * seeds,), -1.0, dtype=torch.float64)
+        self.epoch = torch.zeros(rates * seeds, dtype=torch.int64)
+        self.logits: Tensor | None = None
+        self.which = self.epochs = self.held = torch.zeros(seeds)
+
+    def see(self, epoch: int, held: Tensor, test: Tensor, parts: Parts, alive: Tensor) -> None:
+        """Another epoch."""
+        finite = alive & held.isfinite().all(-1).all(-1) & test.isfinite().all(-1).all(-1)
+        score = torch.where(finite, accuracy(held, parts.validation.y.expand(held.shape[:-1])), -1.0).cpu()
+        better, test = score > self.score, test.cpu()
+        self.logits = test if self.logits is None else torch.where(better[:, None, None], test, self.logits)
+        self.epoch = torch.where(better, epoch, self.epoch)
+        self.score = torch.where(better, score, self.score)
+
+    def decide(self, dataset: str, what: str) -> Tensor:
+        """Logits [seeds, n, classes] at the best learning rate of each seed, the smallest among equals."""
+        score = self.score.view(self.shape)
+        self.held, self.which = score.max(0).values, score.argmax(0)
+        if self.logits is None or bool((self.held < 0).any()):
+            raise ArgumentError(f"{dataset} {what}: expected a finite loss at one learning rate at least, found none")
+        places = self.which * self.shape[1] + torch.arange(self.shape[1])
+        self.epochs = self.epoch[places]
+        return self.logits[places]
+
+
+def repeated(parts: Parts, times: int) -> Parts:
+    """The replicates so many times one after the other."""
+
+    def again(b: Batch) -> Batch:
+        return Batch(
+            {m: torch.cat([v] * times) for m, v in b.x.items()}, torch.cat([b.y] * times),
+            {m: torch.cat([v] * times) for m, v in b.present.items()},
+        )  # fmt: skip
+
+    return Parts(again(parts.train), again(parts.validation), again(parts.test))

@@ -1,0 +1,119 @@
+"""From stored cells to the benchmark's rows: means over seeds, paired differences from joint training, published numbers beside them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mmtheory.experiment import Record
+from mmtheory.stats import student
+
+from .evaluation import METRICS
+
+if TYPE_CHECKING:
+    from .bench import Question
+
+ALPHA = 0.05
+"""Of every interval, each on its own."""
+
+
+def rows_of(question: Question, records: Sequence[Record]) -> list[dict[str, Any]]:
+    """A row a data set, method and metric, joint training first."""
+    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for record in sorted(records, key=lambda r: r.cell.factors["seeds"]):
+        cells.setdefault((record.cell.factors["dataset"], record.cell.factors["method"]), []).append(record.measured)
+    shown = tuple(dict.fromkeys(("joint", *question.methods)))
+    rows: list[dict[str, Any]] = []
+    for dataset in question.datasets:
+        for method in shown:
+            for metric in METRICS:
+                values = _over(cells.get((dataset, method), []), "metrics", metric)
+                if len(values) == question.seeds:
+                    joint = _over(cells.get((dataset, "joint"), []), "metrics", metric)
+                    rows.append(_row(question, dataset, method, metric, values, joint, cells))
+    return rows
+
+
+def _row(
+    question: Question,
+    dataset: str,
+    method: str,
+    metric: str,
+    values: list[float],
+    joint: list[float],
+    cells: Mapping[tuple[str, str], list[Mapping[str, Any]]],
+) -> dict[str, Any]:
+    alone = cells.get((dataset, "unimodal"), [])
+    unimodal = {m: _over(alone, "unimodal", m) for m in (alone[0]["unimodal"] if alone else {})}
+    mine = cells[dataset, method]
+    differences = [a - b for a, b in zip(values, joint, strict=True)] if len(joint) == len(values) else []
+    return {
+        "dataset": dataset,
+        "method": method,
+        "fusion": question.recipe.fusion,
+        "metric": metric,
+        **summary(values),
+        "delta_joint": summary(differences) if differences else None,
+        "unimodal": {m: sum(v) / len(v) for m, v in unimodal.items()} if metric == "accuracy" else {},
+        "seeds": question.seeds,
+        "cost": mine[0]["cost"],
+        "milliseconds_per_step": 1000 * sum(c["seconds"] for c in mine) / sum(c["steps"] for c in mine),
+        "published": published(dataset, method) if metric == "accuracy" else [],
+    }
+
+
+def _over(measured: Sequence[Mapping[str, Any]], kind: str, name: str) -> list[float]:
+    """One number a seed, over all blocks."""
+    return [x for part in measured for x in part[kind][name]]
+
+
+def summary(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean and Student's 95 % interval; no interval from a single seed.
+
+    >>> summary([1.0])
+    {'mean': 1.0, 'low': None, 'high': None}
+    """
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return {"mean": mean, "low": None, "high": None}
+    interval = student(torch.tensor(values, dtype=torch.float64), alpha=ALPHA)
+    return {"mean": mean, "low": interval.low, "high": interval.high}
+
+
+def published(dataset: str, method: str) -> list[dict[str, Any]]:
+    """What others report for this data set and method: value, source, tag; their splits and encoders are their own."""
+    table = tomllib.loads((files("real") / "published.toml").read_text(encoding="utf-8"))
+    held = table.get(dataset, {}).get(method, [])
+    return [{**table["sources"][entry["source"]], "value": entry["value"]} for entry in held]
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The accuracies as a table."""
+    lines = [
+        "| data set | method | fusion | accuracy % (95 %) | paired difference from joint | unimodal | cost a step | published |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        if row["metric"] != "accuracy":
+            continue
+        alone = ", ".join(f"{m} {100 * v:.1f}" for m, v in row["unimodal"].items())
+        told = ", ".join(f"{100 * p['value']:.1f} ({p['name']}, {p['tag']})" for p in row["published"])
+        delta = "" if row["method"] == "joint" else percent(row["delta_joint"], signed=True)
+        lines.append(
+            f"| {row['dataset']} | {row['method']} | {row['fusion']} | {percent(row)} | {delta} | {alone} | {row['cost']} | {told} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def percent(of: Mapping[str, Any] | None, *, signed: bool = False) -> str:
+    """A mean with its interval, in percent."""
+    if of is None:
+        return ""
+    sign = "+" if signed else ""
+    if of["low"] is None:
+        return f"{100 * of['mean']:{sign}.1f}"
+    return f"{100 * of['mean']:{sign}.1f} ({100 * of['low']:{sign}.1f} to {100 * of['high']:{sign}.1f})"

@@ -1,0 +1,116 @@
+"""The benchmark: its rows, its pairing, its store, and that seeds side by side are seeds one after the other."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mmtheory.errors import DataError, MmtheoryError
+from real.bench import measure
+from real.cli import bench as command
+from real.data import DATASETS
+
+KEYS = {"dataset", "method", "fusion", "metric", "mean", "low", "high", "delta_joint", "unimodal", "seeds"}
+
+
+@pytest.fixture
+def double(tmp_path):
+    return DATASETS["htad"].write_double(tmp_path / "htad")
+
+
+def words(double, out, *more):
+    return ["--datasets", "htad", "--root", str(double), "--methods", "ogm-ge,ume", "--seeds", "3", "--epochs", "2",
+            "--workers", "0", "--out", str(out), "--json", *more]  # fmt: skip
+
+
+def told(capsys):
+    return json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+
+
+def test_rows_hold_what_they_say(double, tmp_path, capsys):
+    assert command(words(double, tmp_path / "r")) == 0
+    rows = told(capsys)["rows"]
+    assert all(set(row) >= KEYS for row in rows)
+    assert {(r["method"], r["metric"]) for r in rows} == {
+        (m, k) for m in ("joint", "ogm-ge", "ume") for k in ("accuracy", "macro_f1", "nll", "brier", "ece")
+    }
+    for row in rows:
+        assert row["low"] <= row["mean"] <= row["high"]
+        assert row["seeds"] == 3
+        if row["method"] == "joint":
+            assert row["delta_joint"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+        if row["metric"] == "accuracy":
+            assert set(row["unimodal"]) == {"audio", "accelerometer"}
+    joint = {r["metric"]: r["mean"] for r in rows if r["method"] == "joint"}
+    for row in rows:
+        assert abs(row["delta_joint"]["mean"] - (row["mean"] - joint[row["metric"]])) < 1e-12
+    assert (tmp_path / "r/table.md").read_text().count("\n| htad") == 3
+
+
+def test_a_resumed_table_is_the_whole_one(double, tmp_path, capsys):
+    assert command(words(double, tmp_path / "r")) == 0
+    whole = told(capsys)["rows"]
+    cells = sorted((tmp_path / "r/cells").rglob("*.json"))
+    assert len(cells) == 4
+    for cell in cells[::2]:
+        cell.unlink()
+    assert command(words(double, tmp_path / "r", "--resume")) == 0
+    timed = {"milliseconds_per_step"}
+    again = told(capsys)["rows"]
+    assert [{k: v for k, v in r.items() if k not in timed} for r in again] == [
+        {k: v for k, v in r.items() if k not in timed} for r in whole
+    ]
+
+
+def test_seeds_side_by_side_are_seeds_one_after_the_other(double, monkeypatch):
+    recipe = {"method": "joint", "fusion": "concat", "width": 16, "epochs": 3, "milestones": [], "batch_size": 16}
+    settings = {"lrs": [1e-3, 1e-2], "recipe": recipe, "splits": {}, "device": "cpu"}
+    for method in ("unimodal", "ogm"):
+        factors = {"dataset": "htad", "method": method, "seeds": [0, 1, 2], "settings": settings}
+        stacked = measure({"htad": str(double)}, factors, None)
+        with monkeypatch.context() as patch:
+            patch.setattr("real.bench.STACKED_BYTES", 0)
+            apart = measure({"htad": str(double)}, factors, None)
+        for kind in ("unimodal", "chosen"):
+            assert stacked[kind] == apart[kind]
+        assert stacked["metrics"]["accuracy"] == apart["metrics"]["accuracy"]
+        assert stacked["metrics"]["nll"] == pytest.approx(apart["metrics"]["nll"], rel=1e-5)
+
+
+def test_one_seed_has_no_interval(double, tmp_path, capsys):
+    assert command([*words(double, tmp_path / "r"), "--seeds", "1"]) == 0
+    assert all(row["low"] is None for row in told(capsys)["rows"])
+
+
+def test_a_method_that_fails_costs_its_row_and_the_exit_status(double, tmp_path, capsys):
+    assert command([*words(double, tmp_path / "r"), "--lrs", "1e30", "--methods", "uniform"]) == 1
+    found = told(capsys)
+    assert found["rows"] == []
+    assert all("expected a finite loss" in f["reason"] for f in found["failures"])
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--methods", "ogmge"], "did you mean ogm-ge"),
+        (["--datasets", "htat"], "did you mean htad"),
+        (["--seeds", "0"], "--seeds >= 1"),
+        (["--lrs", "a,b"], "numbers between commas"),
+        (["--lrs", "-1"], "learning rates > 0"),
+        (["--root", "uci=/tmp"], "expected --root NAME"),
+        (["--split", "htad=speaker"], "expected a split among random"),
+        (["--fusion", "concad"], "did you mean concat"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(double, tmp_path, more, sentence):
+    with pytest.raises(MmtheoryError, match=sentence):
+        command([*words(double, tmp_path / "r"), *more])
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_broken_file_is_told_before_anything_is_trained(double, tmp_path):
+    (double / "htad.csv").write_text("class\n")
+    with pytest.raises(DataError, match=r"htad.csv: expected columns"):
+        command(words(double, tmp_path / "r"))
+    assert not (tmp_path / "r").exists()

@@ -70,13 +70,30 @@ class Draws:
     True
     """
 
-    def __init__(self, streams: Sequence[Stream], batch_shape: tuple[int, ...], device: str | torch.device) -> None:
-        if len(streams) != math.prod(batch_shape):
-            raise ArgumentError(
-                f"draws: expected {math.prod(batch_shape)} streams for batch shape {batch_shape}, found {len(streams)}"
-            )
-        self.streams, self.batch_shape, self.device = tuple(streams), batch_shape, torch.device(device)
+    def __init__(
+        self,
+        streams: Sequence[Stream] | Callable[[], Sequence[Stream]],
+        batch_shape: tuple[int, ...],
+        device: str | torch.device,
+    ) -> None:
+        self.batch_shape, self.device = batch_shape, torch.device(device)
         self._used: set[str | int] = set()
+        if callable(streams):  # thousands of streams are not set up before somebody draws
+            self._streams = streams
+        else:
+            self.streams = self._counted(streams)
+
+    @cached_property
+    def streams(self) -> tuple[Stream, ...]:
+        """One stream a replicate."""
+        return self._counted(self._streams())
+
+    def _counted(self, streams: Sequence[Stream]) -> tuple[Stream, ...]:
+        if len(streams) != math.prod(self.batch_shape):
+            raise ArgumentError(
+                f"draws: expected {math.prod(self.batch_shape)} streams for batch shape {self.batch_shape}, found {len(streams)}"
+            )
+        return tuple(streams)
 
     def fill(
         self,

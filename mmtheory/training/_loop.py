@@ -18,6 +18,7 @@ from mmtheory.models import Dense, FlatParameters, MLPEncoder, MultimodalModel
 from mmtheory.rng import Draws, Stream
 
 from ._closed import ClosedForm
+from ._draws import Blocks, StepDraws
 from ._epoch import EpochView
 from ._feed import Feed, spread_over
 from ._memory import keep_freed_memory
@@ -72,7 +73,7 @@ class Trainer:
         self.train_data, self.validation = data, validation
         if "validation" in method.needs and validation is None:
             raise ArgumentError(f"{method.card.name}: expected a validation split, found none")
-        self.feed = Feed(data, self.batch_shape)
+        self.feed, self.blocks = Feed(data, self.batch_shape), Blocks(self.draws)
         self.model = build(self.draws("init")).to(self.device)
         self.auxiliary = nn.ModuleDict()
         for owner, module in method.auxiliary(self.model, self.draws("auxiliary")).items():
@@ -161,7 +162,7 @@ class Trainer:
         return self._orders[1][..., place, :]
 
     def _pass(self, batch: Batch, phase: Phase, index: int, number: int) -> None:
-        draw = partial(self.draws, "step", self.epoch, index, number)
+        draw = partial(StepDraws, self.blocks, self.batch_shape, self.device, self.epoch, index, number)
         start = index * self.settings.batch_size
         step = Step(self.model, self.auxiliary, batch, phase, self.epoch, index, draw, start=start)
         closed = self.closed if self.closed is not None and self.closed.takes(batch, phase) else None

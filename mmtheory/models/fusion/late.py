@@ -9,7 +9,7 @@ from typing import ClassVar, cast, final
 import torch
 from torch import Tensor, nn
 
-from mmtheory.models._dense import Dense
+from mmtheory.models._dense import Dense, relu_chain
 from mmtheory.rng import Draws
 
 from ._fusion import Features, Fusion, LinearHead, check_features
@@ -86,8 +86,11 @@ class Concat(Fusion):
     def parts(self, features: Features) -> dict[str, Tensor]:
         check_features(features, self.widths)
         blocks = self.head.weight.split(list(self.widths.values()), dim=-2)
-        share = self.head.bias.unsqueeze(-2) / len(self.widths)
-        return {m: features[m] @ block + share for m, block in zip(self.widths, blocks, strict=True)}
+        share, twice = self.head.bias / len(self.widths), self.head.twice
+        return {
+            m: relu_chain(features[m], (block, share), last=False, twice=twice)
+            for m, block in zip(self.widths, blocks, strict=True)
+        }
 
 
 @final

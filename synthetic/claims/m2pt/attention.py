@@ -47,7 +47,8 @@ class ContentRatios(Claim[SelectionGaussian]):
         for layer in range(self.layer - 1):
             maps, back = _head(draws, layer, d)
             moved = moved + _with_prompts(moved, prompts[layer], maps)[0] @ back
-            plain = plain + scaled_dot_product_attention(*(plain @ m for m in maps)) @ back
+            q, k, v = (plain @ m for m in maps)
+            plain = plain + scaled_dot_product_attention(q, k, v) @ back
         maps, _ = _head(draws, self.layer - 1, d)
         output, weights = _with_prompts(moved, prompts[self.layer - 1], maps)
         q, k, v = (moved @ m for m in maps)

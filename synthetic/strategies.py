@@ -31,6 +31,7 @@ from synthetic.worlds import (
     Histogram,
     LatentProbit,
     LatentRegression,
+    Quad,
     Saturation,
     SelectionGaussian,
     SelectionTable,
@@ -189,8 +190,23 @@ def competitions(draw: DrawFn) -> Competition:
     )
 
 
+@st.composite
+def quads(draw: DrawFn) -> Quad:
+    """Quadratics of 2 to 4 modalities at any admissible angle."""
+    m = draw(COUNTS)
+    norms = tuple(draw(POSITIVE) for _ in range(m))
+    return Quad(
+        draw(st.floats(-0.9 / (m - 1), 0.95)),
+        norms,
+        draw(st.floats(1, 50)),
+        draw(st.floats(-2, 2)),
+        m + draw(st.integers(0, 2)),
+    )
+
+
 STRATEGIES: Mapping[str, SearchStrategy[World]] = MappingProxyType({
     "competition": competitions(),
+    "quad": quads(),
     "histogram": histograms(),
     "gaussian-regression": linear_gaussians(GaussianRegression),
     "latent-regression": latents(LatentRegression),

@@ -21,6 +21,7 @@ from .gaussian_probit import LatentProbit as LatentProbit
 from .gaussian_regression import GaussianRegression as GaussianRegression
 from .histogram import Histogram as Histogram
 from .latent_regression import LatentRegression as LatentRegression
+from .quad import Quad as Quad
 from .saturation import Saturation as Saturation
 from .selection_gaussian import SelectionGaussian as SelectionGaussian
 from .selection_table import SelectionTable as SelectionTable
@@ -44,4 +45,5 @@ WORLDS: Mapping[str, type[World]] = MappingProxyType({
     "saturation": Saturation,
     "two-dials": TwoDials,
     "competition": Competition,
+    "quad": Quad,
 })  # fmt: skip

@@ -1,0 +1,160 @@
+"""W12: one weight vector for several modalities, each of which pulls it elsewhere: quadratics of known angle and conditioning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from mmtheory.batch import Batch
+from mmtheory.errors import ArgumentError
+from mmtheory.moo.problems import Quadratics
+from mmtheory.rng import Draws
+from mmtheory.stats import Interval
+
+from ._dials import names
+from ._gaussian_learners import GaussianLaw
+from ._linear_gaussian import LinearGaussian
+
+LEAST = 2
+
+
+@final
+@dataclass(frozen=True)
+class Quad(LinearGaussian):
+    r"""Regression in which every modality is read through the same weights θ, so that its loss is a quadratic of θ.
+
+    .. math:: x_i \sim N(0, Q_i) \text{ independent}, \quad \mathrm{Cov}(x_i, y) = Q_i a_i, \quad
+        f_i(\theta) = \tfrac12 E(y - \theta^\top x_i)^2 = \tfrac12 (\theta - a_i)^\top Q_i (\theta - a_i) + \text{const}
+
+    At θ = 0 the gradients of any two objectives have the cosine that the dial says and the norms that the dials say, whatever the
+    conditioning: the minimisers a_i follow from that. Every Q_i has eigenvalues spread geometrically over [1/condition, 1].
+
+    :param cosine: of any two objectives' gradients at θ = 0; −1/(M−1) is Pareto stationarity, 1 no conflict at all.
+    :param norms: of the gradients at θ = 0, one a modality (so M of them): the imbalance that the weightings react to.
+    :param condition: condition number of every Q_i; 1 makes them all the identity.
+    :param turn: angle by which each modality's axes are turned against the one before; 0 gives all the same Q.
+    :param dim: coordinates of θ and of every modality, at least M.
+    :param label_noise: variance of the label noise.
+    :raises ArgumentError: a dial out of its domain.
+
+    Source: theory §11.12 of the specification (W12); derived here.
+
+    >>> Quad(cosine=-0.5, norms=(1.0, 1.0)).answers()["squared min-norm"].middle
+    0.25
+    """
+
+    name: ClassVar[str] = "quad"
+
+    cosine: float = -0.5
+    norms: tuple[float, ...] = (1.0, 1.0)
+    condition: float = 10.0
+    turn: float = 0.5
+    dim: int = 4
+    label_noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        count = len(names(len(self.norms), self.name))
+        if count < LEAST or self.dim < count:
+            raise ArgumentError(f"{self.name}: expected from 2 to 8 norms and dim >= {count}, found dim {self.dim}")
+        if not all(0 < v < math.inf for v in self.norms) or not -1 / (count - 1) <= self.cosine <= 1:
+            raise ArgumentError(
+                f"{self.name}: expected positive norms and a cosine in [{-1 / (count - 1):.6g}, 1], "
+                f"found {self.norms} and {self.cosine}"
+            )
+        if not (1 <= self.condition < math.inf and math.isfinite(self.turn) and 0 <= self.label_noise < math.inf):
+            raise ArgumentError(
+                f"{self.name}: expected condition >= 1, a finite turn and label_noise >= 0, found {self.dials()}"
+            )
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return names(len(self.norms), self.name)
+
+    @cached_property
+    def slopes(self) -> Tensor:
+        """∇f_i at θ = 0, ``[M, dim]``: equicorrelated directions times the norms."""
+        count = len(self.norms)
+        rest = 1 - self.cosine
+        # Rows (s, …, s, s + √(1 − c), s, …, s) minus the shift that gives equal products c.
+        pull = (math.sqrt(max(rest + count * self.cosine, 0.0)) - math.sqrt(rest)) / count
+        square = math.sqrt(rest) * torch.eye(count, dtype=torch.float64) + pull
+        rows = torch.zeros(count, self.dim, dtype=torch.float64)
+        rows[:, :count] = square * torch.tensor(self.norms, dtype=torch.float64)[:, None]
+        return rows
+
+    @cached_property
+    def hessians(self) -> Tensor:
+        """Q_i, ``[M, dim, dim]``."""
+        values = self.condition ** -torch.linspace(0, 1, self.dim, dtype=torch.float64)
+        turned = torch.stack([self._axes(i) for i in range(len(self.norms))])
+        full = (turned * values) @ turned.mT
+        return (full + full.mT) / 2
+
+    def _axes(self, which: int) -> Tensor:
+        """Rotations by ``which`` turns in all planes of neighbouring coordinates, one after the other."""
+        axes = torch.eye(self.dim, dtype=torch.float64)
+        cos, sin = math.cos(which * self.turn), math.sin(which * self.turn)
+        plane = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
+        for j in range(self.dim - 1):
+            axes[:, j : j + 2] = axes[:, j : j + 2] @ plane
+        return axes
+
+    @cached_property
+    def problem(self) -> Quadratics:
+        """The objectives less their constants, with their Pareto set."""
+        centres = -torch.linalg.solve(self.hessians, self.slopes[..., None])[..., 0]
+        return Quadratics(centres, self.hessians)
+
+    def answers(self) -> Mapping[str, Interval]:
+        """Smoothness, strong convexity, and the squared length of the shortest direction at θ = 0 where it has a closed form."""
+        known = {
+            "smoothness": Interval.exact(1.0, 1e-12),
+            "convexity": Interval.exact(1 / self.condition, 1e-12),
+            "cosine": Interval.exact(self.cosine),
+        }
+        shortest = self._shortest()
+        return known if shortest is None else {**known, "squared min-norm": Interval.exact(shortest)}
+
+    def _shortest(self) -> float | None:
+        """‖d‖² at θ = 0: of two gradients, or of M equally long ones."""
+        count, c = len(self.norms), self.cosine
+        if len(set(self.norms)) == 1:
+            return self.norms[0] ** 2 * (1 + (count - 1) * c) / count
+        if count > LEAST:
+            return None
+        a, b = self.norms
+        if c * max(a, b) >= min(a, b):
+            return min(a, b) ** 2
+        return (a * b) ** 2 * (1 - c * c) / (a * a + b * b - 2 * c * a * b)
+
+    @cached_property
+    def law(self) -> GaussianLaw:
+        # Half of Q_i is signal and half is noise: any split gives the same covariances, this one keeps the noise positive definite.
+        half = self.hessians / 2
+        values, vectors = torch.linalg.eigh(half)
+        roots = (vectors * values.sqrt()[..., None, :]) @ vectors.mT
+        target = torch.linalg.solve(roots, -self.slopes[..., None])[..., 0]
+        noise = torch.block_diag(*half)
+        return GaussianLaw(
+            widths=dict.fromkeys(self.modalities, self.dim),
+            loading=torch.block_diag(*roots),
+            noise=noise,
+            target=target.flatten(),
+            label_noise=self.label_noise,
+            column=tuple(range(len(noise))),
+            scale=torch.ones(len(noise), dtype=torch.float64),
+        )
+
+    def draw(self, n: int, draws: Draws) -> Batch:
+        law, d = self.law, self.dim
+        noise = torch.linalg.cholesky(law.noise)
+        z = draws.normal("latent", n, len(law.noise))
+        x = z @ law.loading.mT.to(draws.device) + draws.normal("noise", n, len(law.noise)) @ noise.mT.to(draws.device)
+        y = z @ law.target.to(draws.device) + math.sqrt(self.label_noise) * draws.normal("label noise", n)
+        return Batch({m: x[..., i * d : (i + 1) * d].contiguous() for i, m in enumerate(self.modalities)}, y)

@@ -30,6 +30,7 @@ class Optimiser(ABC):
         self.data = data
         self.lr, self.weight_decay = per_replicate(lr, data), per_replicate(weight_decay, data)
         self.decays = isinstance(weight_decay, Tensor) or weight_decay > 0
+        self._spare = torch.empty_like(data) if self.decays else data
 
     def step(self, gradient: Tensor, columns: slice, factor: float, alive: Tensor | None = None) -> None:
         """Move these columns, the learning rate times ``factor``.
@@ -44,6 +45,13 @@ class Optimiser(ABC):
         self._move(gradient, columns, factor)
         for part, old in zip(kept, before, strict=True):
             part.copy_(torch.where(alive.unsqueeze(-1), part, old))
+
+    def _decayed(self, gradient: Tensor, columns: slice) -> Tensor:
+        """The gradient plus the decay times the weights, in memory that the next step uses again."""
+        theta, out = self.data[..., columns], self._spare[..., columns]
+        if isinstance(self.weight_decay, Tensor):
+            return torch.addcmul(gradient, theta, self.weight_decay, out=out)
+        return torch.add(gradient, theta, alpha=self.weight_decay, out=out)
 
     @abstractmethod
     def _move(self, gradient: Tensor, columns: slice, factor: float) -> None:
@@ -78,7 +86,7 @@ class SGD(Optimiser):
     def _move(self, gradient: Tensor, columns: slice, factor: float) -> None:
         theta, g = self.data[..., columns], gradient[..., columns]
         if self.decays:
-            g = decayed(g, theta, self.weight_decay)
+            g = self._decayed(g, columns)
         if self.velocity is not None:
             v = self.velocity[..., columns]
             g = torch.add(g, v, alpha=self.momentum, out=v)
@@ -122,7 +130,7 @@ class Adam(Optimiser):
         if self.decays and self.decoupled:
             theta.mul_(1 - factor * self.lr * self.weight_decay)
         elif self.decays:
-            g = decayed(g, theta, self.weight_decay)
+            g = self._decayed(g, columns)
         count = self.count[columns].add_(1)
         mean = self.mean[..., columns].lerp_(g, 1 - self.betas[0])
         square = self.square[..., columns].mul_(self.betas[1]).addcmul_(g, g, value=1 - self.betas[1])
@@ -140,13 +148,6 @@ class Adam(Optimiser):
         self.mean.copy_(state["mean"])
         self.square.copy_(state["square"])
         self.count.copy_(state["count"])
-
-
-def decayed(gradient: Tensor, theta: Tensor, decay: Tensor | float) -> Tensor:
-    """The gradient plus ``decay`` times the weights."""
-    if isinstance(decay, Tensor):
-        return torch.addcmul(gradient, theta, decay)
-    return torch.add(gradient, theta, alpha=decay)
 
 
 def optimiser(name: str, data: Tensor, *, lr: Strength, weight_decay: Strength, momentum: float) -> Optimiser:

@@ -66,7 +66,7 @@ class Fit:
         return {
             "dataset": self.data.name,
             "samples": len(self.data.index),
-            "split": self.split or self.data.splits[0],
+            "split": self.split or self.data.offered[0],
             "seed": self.seed,
             "recipe": recipe,
         }

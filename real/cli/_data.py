@@ -91,7 +91,7 @@ def described(kind: type[Dataset]) -> dict[str, Any]:
         "modalities": {
             m: {"shape": list(p.shape), "kind": p.kind, "dtype": p.dtype} for m, p in kind.modalities.items()
         },
-        "classes": len(kind.classes),
+        "classes": len(kind.classes) or kind.counts.get("classes"),
         "splits": list(kind.splits),
         "counts": dict(kind.counts),
         "layout": list(kind.layout),
@@ -116,7 +116,7 @@ def _listed(kinds: Iterable[type[Dataset]]) -> list[str]:
         shapes = ", ".join(f"{m} {'×'.join(map(str, p.shape))}" for m, p in kind.modalities.items())
         lines += [
             f"{kind.name}  {kind.title}",
-            f"    {len(kind.classes)} classes; {shapes}; splits {', '.join(kind.splits)}",
+            f"    {len(kind.classes) or kind.counts.get('classes')} classes; {shapes}; splits {', '.join(kind.splits)}",
             f"    {kind.source}; {kind.licence}",
         ]
     return lines

@@ -10,8 +10,16 @@ from ._dataset import Index as Index
 from ._dataset import Part as Part
 from ._dataset import Parts as Parts
 from .avdigits import AvDigits as AvDigits
+from .clips import Ave as Ave
+from .clips import KineticsSounds as KineticsSounds
+from .cremad import CremaD as CremaD
+from .food101 import Food101 as Food101
 from .htad import Htad as Htad
+from .tweets import MvsaSingle as MvsaSingle
+from .tweets import Twitter2015 as Twitter2015
+from .ucf101 import Ucf101 as Ucf101
 from .uci import UciMultipleFeatures as UciMultipleFeatures
+from .vggsound import VggSound as VggSound
 
 DATASETS: Mapping[str, type[Dataset]] = MappingProxyType({
     data.name: data
@@ -19,6 +27,14 @@ DATASETS: Mapping[str, type[Dataset]] = MappingProxyType({
         Htad,
         UciMultipleFeatures,
         AvDigits,
+        CremaD,
+        KineticsSounds,
+        Ave,
+        VggSound,
+        Ucf101,
+        Food101,
+        MvsaSingle,
+        Twitter2015,
     )
 })  # fmt: skip
 """Every data set by name."""

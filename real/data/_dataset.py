@@ -90,12 +90,13 @@ class Dataset(ABC):
     """Where the download is found, and what to ask for."""
     layout: ClassVar[tuple[str, ...]] = ()
     """The files that must be there, as a reader would write them down."""
-    classes: ClassVar[tuple[str, ...]]
+    classes: tuple[str, ...] = ()
+    """Names by number; a data set whose names are in its download sets them when it is opened."""
     modalities: ClassVar[Mapping[str, Part]]
     splits: ClassVar[tuple[str, ...]] = ("random",)
     """Names of its splits, the default first: ``random``, a published one, or a kind of group that train and test do not share."""
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({})
-    """Expected numbers: ``samples``, and ``<split> train`` and the like for published splits."""
+    """Expected numbers: ``samples``, ``classes``, and ``<split> train`` and the like for published splits."""
     needs_root: ClassVar[bool] = True
 
     def __init__(self, root: Path | None = None) -> None:
@@ -164,10 +165,9 @@ class Dataset(ABC):
         marked: dict[str, int] = json.loads((self.root / MARKER).read_text())
         return marked
 
-    @staticmethod
-    def _count(index: Index, what: str) -> int:
-        if what == "samples":
-            return len(index)
+    def _count(self, index: Index, what: str) -> int:
+        if what in {"samples", "classes"}:
+            return len(index) if what == "samples" else len(self.classes)
         split, _, part = what.rpartition(" ")
         code = {"train": TRAIN, "validation": VALIDATION, "test": TEST}[part]
         return int((index.official[split] == code).sum()) if split in index.official else 0
@@ -178,7 +178,7 @@ class Dataset(ABC):
         :param seed: of ``random``, of the choice of groups, and of a validation part that is carved out.
         :raises ArgumentError: a split that this data set does not have.
         """
-        chosen = split or self.splits[0]
+        chosen = split or self.offered[0]
         if chosen not in self.splits:
             raise ArgumentError(f"{self.name}: expected a split among {', '.join(self.splits)}, found {chosen!r}")
         index = self.index
@@ -187,7 +187,17 @@ class Dataset(ABC):
             return codes if bool((codes == VALIDATION).any()) else carve(codes, index.y, seed=seed)
         if chosen in index.groups:
             return by_group(index.groups[chosen], seed=seed)
+        if chosen != "random":
+            raise DataError(
+                f"{self._root or self.name}: expected the lists of split {chosen} ({', '.join(self.layout)}), found none"
+            )
         return stratified(index.y, seed=seed)
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The splits whose lists are there."""
+        there = {"random", *self.index.official, *self.index.groups}
+        return tuple(s for s in self.splits if s in there)
 
     def load(self, split: str | None = None, *, seed: int = 0) -> Parts:
         """The parts of a split, decoded into memory; modalities as float32 unless they are pixels."""
@@ -197,7 +207,7 @@ class Dataset(ABC):
         for part, found in zip(("train", "validation", "test"), rows, strict=True):
             if not len(found):
                 raise DataError(
-                    f"{self.name}: expected samples in every part of split {split or self.splits[0]}, found none in {part}"
+                    f"{self.name}: expected samples in every part of split {split or self.offered[0]}, found none in {part}"
                 )
         return Parts(*(Batch(whole, index.y, index.present, torch.arange(len(index))).rows(r) for r in rows))
 
@@ -248,7 +258,7 @@ class Dataset(ABC):
         files = sum(1 for _ in map(sound, self.files()))
         self.read(range(min(2, len(index))))
         parts: dict[str, Any] = {}
-        for split in self.splits:
+        for split in self.offered:
             codes = self.codes(split)
             sizes = {
                 p: int((codes == c).sum()) for p, c in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST))

@@ -40,3 +40,27 @@ def resampled(table: np.ndarray, count: int) -> np.ndarray:
     low = np.floor(at).astype(int)
     high = np.minimum(low + 1, len(table) - 1)
     return table[low] + (at - low)[:, None] * (table[high] - table[low])
+
+
+def tiled(wave: np.ndarray, length: int) -> np.ndarray:
+    """The wave repeated until it is that long, and cut there, within [−1, 1]."""
+    return np.clip(np.tile(wave, -(-length // len(wave)))[:length], -1, 1)
+
+
+def log_stft(wave: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
+    """ln(|STFT| + 1e-7) of centred Hann windows, zeros beyond the ends: [n_fft/2 + 1, 1 + ⌊n/hop⌋].
+
+    66,150 samples at n_fft 512 and hop 353 give the field's 257 × 188, 80,000 at 256 and 128 its 129 × 626.
+    """
+    window = np.hanning(n_fft + 1)[:-1]
+    framed = frames_of(np.pad(wave, n_fft // 2), n_fft, hop)
+    return np.log(np.abs(np.fft.rfft(framed * window)).T + 1e-7)
+
+
+def mel_grid(wave: np.ndarray, rate: int, *, frames: int = 1024, bands: int = 128) -> np.ndarray:
+    """Log mel bands of the wave without its mean, cut or padded with the quietest value: [frames, bands].
+
+    The imbalance literature takes Kaldi's filter bank here, which emphasises high frequencies first; the levels differ by a constant.
+    """
+    found = log_mel(wave - wave.mean(), rate, bands=bands)[:frames]
+    return np.pad(found, ((0, frames - len(found)), (0, 0)), constant_values=float(np.log(1e-10)))

@@ -17,7 +17,7 @@ CARVED = 1 / 8
 
 
 def stratified(y: Tensor, *, seed: int, validation: float = 0.1, test: float = 0.2) -> Tensor:
-    """Every class in the same proportions in every part, at random.
+    """Every class in the same proportions in every part, at random; three samples or more of a class are in all three.
 
     Shape: y [n] to codes [n].
 
@@ -28,7 +28,9 @@ def stratified(y: Tensor, *, seed: int, validation: float = 0.1, test: float = 0
     generator = Stream(seed, ("real", "stratified")).numpy()
     for label in y.unique().tolist():
         rows = generator.permutation((y == label).nonzero().squeeze(-1).numpy())
-        first, second = round(len(rows) * test), round(len(rows) * (test + validation))
+        least = 1 if len(rows) > 2 else 0
+        first = max(least, round(len(rows) * test))
+        second = max(first + least, round(len(rows) * (test + validation)))
         codes[torch.from_numpy(rows[:first])] = TEST
         codes[torch.from_numpy(rows[first:second])] = VALIDATION
     return codes

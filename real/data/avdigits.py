@@ -55,7 +55,7 @@ class AvDigits(Dataset):
         "github.com/Jakobovski/free-spoken-digit-dataset (recordings/*.wav); images ship with scikit-learn"
     )
     layout: ClassVar[tuple[str, ...]] = ("recordings/{digit}_{speaker}_{take}.wav", "or fsdd.npz")
-    classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    classes: tuple[str, ...] = tuple("0123456789")
     modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
         "image": Part((64,)),
         "audio": Part((FRAMES * COEFFICIENTS + 2 * COEFFICIENTS + 1,)),

@@ -42,7 +42,7 @@ class UciMultipleFeatures(Dataset):
     licence: ClassVar[str] = "CC BY 4.0 (UCI)"
     source: ClassVar[str] = "archive.ics.uci.edu, data set 72, unpacked; or handwritten.mat of the multi-view papers"
     layout: ClassVar[tuple[str, ...]] = (*(file for file, _ in VIEWS.values()), "or handwritten.mat")
-    classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    classes: tuple[str, ...] = tuple("0123456789")
     modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({m: Part((d,)) for m, (_, d) in VIEWS.items()})
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 2000})
 

@@ -9,15 +9,25 @@ import torch
 from torch import Tensor
 
 from mmtheory.errors import ArgumentError
+from mmtheory.models import NARROW
 
-from ._method import Strength, per_replicate
+from ._method import Strength, cross_entropy, per_replicate
 
 Reference = Literal["harmonic", "mean", "median"]
 
 
 def label_scores(logits: Mapping[str, Tensor], y: Tensor) -> dict[str, Tensor]:
     """Each modality's summed probability of the true labels, S^m = Σ_i softmax(f^m_i)_{y_i}. Shape: [*batch]."""
-    return {m: f.detach().softmax(-1).gather(-1, y.unsqueeze(-1)).squeeze(-1).sum(-1) for m, f in logits.items()}
+    return {m: (-cross_entropy(f.detach(), y)).exp().sum(-1) for m, f in logits.items()}
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Softmax over the last axis; few classes are taken along samples, as in ``cross_entropy``.
+
+    >>> probabilities(torch.zeros(1, 2)).tolist()
+    [[0.5, 0.5]]
+    """
+    return logits.mT.softmax(-2).mT if logits.shape[-1] < NARROW else logits.softmax(-1)
 
 
 def discrepancy(scores: Mapping[str, Tensor], *, reference: Reference = "harmonic") -> dict[str, Tensor]:

@@ -99,10 +99,10 @@ class AUG(Method):
             self.count[m] = (self.count[m] + lags).clamp(max=self.most)
 
     def classifiers(self, features: Mapping[str, Tensor], auxiliary: nn.ModuleDict) -> dict[str, Tensor]:
-        """Logits of every classifier that can come, [*batch, n, most, classes]."""
+        """Logits of every classifier that can come, [*batch, most, n, classes]."""
         found: dict[str, Tensor] = {}
         for m, z in features.items():
-            inner = auxiliary[head_of(m)](z).relu().unflatten(-1, (self.most, self.hidden))
+            inner = auxiliary[head_of(m)](z).relu().unflatten(-1, (self.most, self.hidden)).transpose(-3, -2)
             found[m] = auxiliary[LAST](inner.flatten(-3, -2)).unflatten(-2, inner.shape[-3:-1])
         return found
 
@@ -112,12 +112,12 @@ class AUG(Method):
 
     def _upto(self, logits: Tensor, count: Tensor) -> Tensor:
         """The sum of the first ``count`` classifiers' logits."""
-        return (logits * self._among(logits, count)).sum(-2)
+        return (logits * self._among(logits, count)).sum(-3)
 
     def _among(self, logits: Tensor, count: Tensor) -> Tensor:
-        """One for the first ``count`` classifiers, zero for the rest, ready to multiply [*batch, n, most, classes]."""
+        """One for the first ``count`` classifiers, zero for the rest, ready to multiply [*batch, most, n, classes]."""
         place = torch.arange(self.most, device=logits.device)
-        return (place < count.unsqueeze(-1)).to(logits.dtype)[..., None, :, None]
+        return (place < count.unsqueeze(-1)).to(logits.dtype)[..., None, None]
 
     def output(self, step: Step) -> Tensor:
         self.said = self.classifiers(step.features, step.auxiliary)
@@ -131,12 +131,12 @@ class AUG(Method):
         """A modality's three losses, mean over the samples in which it is present, [*batch]."""
         count, y = self.count[modality], step.batch.y
         before = self._among(logits, count - 1)
-        newest = (logits * (self._among(logits, count) - before)).sum(-2)
-        label = y[..., None, None].expand(*y.shape, self.most, 1)
-        known = logits.detach().softmax(-1).gather(-1, label).squeeze(-1)
-        taken = (known * before.squeeze(-1)).sum(-1)
+        newest = (logits * (self._among(logits, count) - before)).sum(-3)
+        everyone = y.unsqueeze(-2).expand(*y.shape[:-1], self.most, y.shape[-1]).flatten(-2)
+        known = (-cross_entropy(logits.detach().flatten(-3, -2), everyone)).exp().unflatten(-1, (self.most, -1))
+        taken = (known * before.squeeze(-1)).sum(-2)
         residual = (1 - per_replicate(self.lam, taken) * taken).clamp(min=0)
-        earlier = torch.where((count > 1).unsqueeze(-1), cross_entropy((logits * before).sum(-2), y), 0.0)
+        earlier = torch.where((count > 1).unsqueeze(-1), cross_entropy((logits * before).sum(-3), y), 0.0)
         loss = residual * cross_entropy(newest, y) + cross_entropy(self._upto(logits, count), y) + earlier
         here = step.batch.present.get(modality)
         return loss.mean(-1) if here is None else torch.where(here, loss, 0).sum(-1) / here.sum(-1).clamp(min=1)

@@ -15,6 +15,7 @@ from mmtheory.rng import Draws
 from ._heads import head_of, unimodal_heads
 from ._late import own_cross_entropy
 from ._method import Card, Gradients, Method, Step, Strength, per_replicate, required
+from ._scores import probabilities
 from ._strengths import off, ranged
 
 
@@ -121,10 +122,10 @@ class CGGM(Method):
     def _turn(self, step: Step, fused: Tensor, guides: Mapping[str, Tensor]) -> Tensor:
         """The direction term, [*batch]."""
         label = torch.nn.functional.one_hot(step.batch.y, fused.shape[-1]).to(fused.dtype)
-        r = (fused.softmax(-1) - label).flatten(-2)
+        r = (probabilities(fused) - label).flatten(-2)
         terms: list[Tensor] = []
         for m, f in guides.items():
-            guide = (f.detach().softmax(-1) - label).flatten(-2)
+            guide = (probabilities(f.detach()) - label).flatten(-2)
             b = self.factor[m]
             terms.append(b - b * torch.cosine_similarity(guide, r, dim=-1))
         return torch.stack(terms).mean(0)

@@ -101,8 +101,8 @@ class MSLR(Contributing):
     def on_update(self, step: Step, before: Tensor, flat: FlatParameters) -> None:
         for m, factor in self.factor.items():
             columns, c = flat.columns[m], factor.unsqueeze(-1)
-            moved, old = flat.data[..., columns], before[..., columns]
-            moved.copy_(torch.where(c == 1, moved, old + c * (moved - old)))
+            moved = flat.data[..., columns]
+            moved.copy_(torch.lerp(before[..., columns], moved, c.to(moved.dtype)))  # exactly ``moved`` where c is 1
 
     def state_dict(self) -> dict[str, Tensor]:
         return {f"recent {m}": v for m, v in self.recent.items()} | {f"factor {m}": v for m, v in self.factor.items()}

@@ -15,6 +15,7 @@ from mmtheory.rng import Draws
 
 from ._heads import head_of, unimodal_heads
 from ._method import Card, Method, Phase, Step, Strength, cross_entropy, per_replicate, required
+from ._scores import probabilities
 from ._strengths import off, ranged
 
 
@@ -86,11 +87,11 @@ class ReconBoost(Method):
         if step.phase.hear is None:
             return {"total": step.cross_entropy(own)}
         others = self._others(step)
-        known = others.gather(-1, step.batch.y.unsqueeze(-1)).squeeze(-1)
+        known = (-cross_entropy(others, step.batch.y)).exp()
         push = self.w1 - per_replicate(self.w2, known) * known
         loss = push * cross_entropy(own, step.batch.y)
         if not off(self.memory):
-            apart = ((own.softmax(-1) - others) ** 2).mean(-1)
+            apart = ((probabilities(own) - probabilities(others)) ** 2).mean(-1)
             loss = loss + per_replicate(self.memory, apart) * apart
         here = step.batch.present.get(step.phase.name)
         if here is None:
@@ -99,12 +100,12 @@ class ReconBoost(Method):
 
     @torch.no_grad()
     def _others(self, step: Step) -> Tensor:
-        """What the resting modalities predict together, [*batch, n, classes]."""
+        """Summed logits of the resting modalities, [*batch, n, classes]."""
         resting = frozenset(self.turns) - {step.phase.name}
         features = step.model.encode(step.batch.x, resting)
         if not features:
             return torch.zeros_like(required(step.logits))
-        return summed({m: step.auxiliary[head_of(m)](z) for m, z in features.items()}, step.batch).softmax(-1)
+        return summed({m: step.auxiliary[head_of(m)](z) for m, z in features.items()}, step.batch)
 
     def predict(self, model: MultimodalModel, auxiliary: nn.ModuleDict, batch: Batch) -> Tensor:
         features = model.encode(batch.x)

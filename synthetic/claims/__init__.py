@@ -21,6 +21,7 @@ from . import (
     madaan2024,
     mmlora,
     monotone,
+    moo,
     mrhp,
     sohn2014,
     umurl,
@@ -39,15 +40,16 @@ PAPERS: Mapping[str, tuple[Claim[Any], ...]] = MappingProxyType({
     "wang2020": wang2020.CLAIMS,
     "liang2023": liang2023.CLAIMS,
     "wei2024": wei2024.CLAIMS,
-    "i2m2": i2m2.CLAIMS,
+    "laboratory": laboratory.CLAIMS,
+    "sohn2014": sohn2014.CLAIMS,
     "mmlora": mmlora.CLAIMS,
+    "m2pt": m2pt.CLAIMS,
     "umurl": umurl.CLAIMS,
     "mrhp": mrhp.CLAIMS,
-    "m2pt": m2pt.CLAIMS,
-    "sohn2014": sohn2014.CLAIMS,
-    "laboratory": laboratory.CLAIMS,
+    "i2m2": i2m2.CLAIMS,
     "classical": classical.CLAIMS,
     "monotone": monotone.CLAIMS,
+    "moo": moo.CLAIMS,
 })  # fmt: skip
 
 CLAIMS: Mapping[str, Claim[Any]] = MappingProxyType({claim.id: claim for claims in PAPERS.values() for claim in claims})

@@ -75,6 +75,23 @@ def gather(data: Batch, index: Tensor) -> Batch:
     return next(feed.batches(index, index.shape[-1]))
 
 
+def placed(data: Batch, device: torch.device) -> Batch:
+    """The data set on a device; itself where it is there already."""
+    if all(part.device == device for part in (*data.x.values(), *data.present.values(), data.y)):
+        return data
+    x, present = ({m: v.to(device) for m, v in parts.items()} for parts in (data.x, data.present))
+    return Batch(x, data.y.to(device), present, data.ids)
+
+
+def check_labels(data: Batch, classes: int) -> None:
+    """:raises ArgumentError: a label that is no class of the model's (looked at once, before training)."""
+    if data.y.is_floating_point() or data.y.numel() == 0:
+        return
+    low, high = (int(v) for v in data.y.aminmax())
+    if low < 0 or high >= classes:
+        raise ArgumentError(f"training data: expected labels in 0 … {classes - 1}, found {low if low < 0 else high}")
+
+
 def spread_over(data: Batch, batch_shape: Sequence[int]) -> Batch:
     """A data set with the replicate axes in front, without a copy."""
     if data.batch_shape == torch.Size(batch_shape):

@@ -20,7 +20,7 @@ from mmtheory.rng import Draws, Stream
 from ._closed import ClosedForm
 from ._draws import Blocks, StepDraws
 from ._epoch import EpochView
-from ._feed import Feed, spread_over
+from ._feed import Feed, check_labels, placed, spread_over
 from ._memory import keep_freed_memory
 from ._optimisers import Optimiser, optimiser
 from ._settings import Settings
@@ -70,11 +70,13 @@ class Trainer:
         self.build, self.method, self.settings = build, method, settings
         self.stream, self.replicates, self.device = stream, replicates, torch.device(device)
         self.batch_shape = () if replicates is None else (len(replicates),)
-        self.train_data, self.validation = data, validation
+        self.train_data = placed(data, self.device)
+        self.validation = None if validation is None else placed(validation, self.device)
         if "validation" in method.needs and validation is None:
             raise ArgumentError(f"{method.card.name}: expected a validation split, found none")
-        self.feed, self.blocks = Feed(data, self.batch_shape), Blocks(self.draws)
+        self.feed, self.blocks = Feed(self.train_data, self.batch_shape), Blocks(self.draws)
         self.model = build(self.draws("init")).to(self.device)
+        check_labels(self.train_data, self.model.fusion.classes)
         self.auxiliary = nn.ModuleDict()
         for owner, module in method.auxiliary(self.model, self.draws("auxiliary")).items():
             self.auxiliary[owner.replace(".", "_")] = module.to(self.device)
@@ -251,7 +253,7 @@ class Trainer:
     @torch.no_grad()
     def predict(self, data: Batch, *, size: int = 4096) -> Tensor:
         """The method's prediction on every sample exactly once, [*batch, n, classes]."""
-        spread = spread_over(data, self.batch_shape)
+        spread = spread_over(placed(data, self.device), self.batch_shape)
         parts = [
             self.method.predict(self.model, self.auxiliary, spread.rows(slice(i, i + size)))
             for i in range(0, data.n, size)

@@ -25,8 +25,12 @@ class Optimiser(ABC):
     """
 
     def __init__(self, data: Tensor, *, lr: Strength, weight_decay: Strength = 0.0) -> None:
-        check_rate("lr", lr)
-        check_rate("weight_decay", weight_decay)
+        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
+            check_rate(name, value)
+            if isinstance(value, Tensor) and value.ndim and value.shape != data.shape[:-1]:
+                raise ArgumentError(
+                    f"optimiser: expected {name} a number or one a replicate {tuple(data.shape[:-1])}, found {tuple(value.shape)}"
+                )
         self.data = data
         self.lr, self.weight_decay = per_replicate(lr, data), per_replicate(weight_decay, data)
         self.decays = isinstance(weight_decay, Tensor) or weight_decay > 0

@@ -281,3 +281,29 @@ def test_costs_of_known_methods():
     for name, cost in expected.items():
         trainer = fresh(METHODS[name]())
         assert predicted_cost(trainer.method, model).over_joint == pytest.approx(cost), name
+
+
+def test_batches_of_one_and_the_last_short_one():
+    one = fresh(settings=Settings(1, 1, lr=0.01)).run()
+    assert one.flat.data.isfinite().all()
+    short, dropped = (fresh(settings=Settings(1, 16, drop_last=last)).run() for last in (False, True))
+    assert not torch.equal(short.flat.data, dropped.flat.data)
+
+
+def test_wrong_labels_and_rates_are_refused_before_training():
+    data = samples(3)
+    data.y[1, 4] = CLASSES
+    with pytest.raises(ArgumentError, match="labels in 0 … 2, found 3"):
+        fresh(data=data)
+    with pytest.raises(ArgumentError, match=r"one a replicate \(3,\), found \(2,\)"):
+        fresh(settings=Settings(1, 16, lr=torch.tensor([0.1, 0.2])))
+    with pytest.raises(ArgumentError, match="sgd, adam or adamw"):
+        fresh(settings=Settings(1, 16, "lion"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", ["joint", "ogm", "opm", "amss", "mla"])
+def test_a_cuda_device_trains_what_the_cpu_trains(name):
+    here, there = (fresh(METHODS[name](), dtype=torch.float64, device=d).run() for d in ("cpu", "cuda"))
+    assert (here.flat.data - there.flat.data.cpu()).abs().max() <= 1e-9

@@ -304,6 +304,31 @@ def test_one_model_is_diagnosed_by_its_test_samples():
     assert str(found).count("\n") == 1
 
 
+def test_what_only_an_encoder_alone_can_read_is_not_taken_for_missing():
+    """Modality a tells the label by the sign of a product, which no line through its input separates; b tells it aloud."""
+    draws, n, replicates = Stream(8).draws(range(48)), 400, 48
+    y = draws.integers("y", 2, 2 * n)
+    sign, label = draws.signs("sign", 2 * n), 2.0 * y - 1
+    x = {"a": torch.stack([sign, sign * label], -1), "b": torch.stack([10 * label, 0 * label], -1)}
+    x = {m: v + 0.2 * draws.normal(m, 2 * n, 2) for m, v in x.items()}
+
+    def part(rows):
+        return Batch({m: v[:, rows] for m, v in x.items()}, y[:, rows])
+
+    def build(draws):
+        encoders = {m: MLPEncoder((2, 16, 2), draws=draws, name=m, dtype=F64, activate=False) for m in "ab"}
+        head = FUSIONS["sum"](dict.fromkeys("ab", 2), 2, draws=draws, dtype=F64)
+        return MultimodalModel(encoders, head, batch_shape=draws.batch_shape)
+
+    settings = Settings(epochs=20, batch_size=20, lr=0.05)
+    run = Trainer(build, Joint(), part(slice(0, n)), settings=settings, stream=Stream(9), replicates=range(replicates))
+    found = diagnose(run, part(slice(n, None)))
+    raw = hits(ridge_scores(x["a"][:, :n], y[:, :n], x["a"][:, n:], 2), y[:, n:])
+    assert float(raw.mean()) < 0.75, "a line is right on at most three of four clusters"
+    assert float(found.gaps["a"].readable.mean()) > 0.95
+    assert (found.gaps["a"].cause, found.gaps["b"].cause) == ("speed", "none"), str(found)
+
+
 @pytest.mark.parametrize("kw", [{"alpha": 0.0}, {"alpha": 1.0}, {"margin": -0.1}])
 def test_settings_out_of_range_are_refused(kw):
     with pytest.raises(ArgumentError, match="diagnose: expected"):

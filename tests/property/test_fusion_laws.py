@@ -229,6 +229,25 @@ def test_one_layer_of_bottleneck_does_not_fuse(seed):
     assert jac[2] > 1e-9
 
 
+@given(seeds, st.integers(2, 4))
+@few
+def test_copies_of_a_modality_meet_as_one(seed, m):
+    """Bottleneck tokens and heads are means: M equal modalities with equal weights say what two of them say."""
+
+    def said(names):
+        f = Bottleneck(dict.fromkeys(names, 3), 3, draws=Stream(seed).draws(), layers=3, dtype=F64)
+        first = dict(f.named_parameters())
+        with torch.no_grad():
+            for name, p in first.items():
+                room, _, rest = name.partition(".")
+                if rest:
+                    p.copy_(first[f"{room}.a{rest[1:]}"])
+        z = features({"a": 3}, Stream(seed))["a"]
+        return f(dict.fromkeys(names, z))
+
+    assert close(said(NAMES[:m]), said("ab"))
+
+
 @given(seeds)
 @few
 def test_attention_to_one_token_is_linear_in_it(seed):
@@ -290,6 +309,18 @@ def test_shares_sum_to_the_logits(name, seed, m):
         assert all(close(v, v[:1].expand_as(v), 1e-11) for v in offset.values())
     else:
         assert model.fusion.parts(z) is None
+
+
+@pytest.mark.parametrize("name", EVERY)
+@few
+@given(seed=seeds)
+def test_the_mean_stands_in_for_what_does_not_vary(name, seed):
+    model = model_of(name, Stream(seed))
+    z = {k: v.detach() for k, v in model.encode(inputs(Stream(seed)).x).items()}
+    still = {k: v if k == "a" else v[:1].expand_as(v) for k, v in z.items()}
+    assert close(MeanBaseline().logits(model, still)["a"], model.fusion(still))
+    middle = {k: v if k == "a" else v.mean(0, keepdim=True).expand_as(v) for k, v in z.items()}
+    assert close(MeanBaseline().logits(model, z)["a"], model.fusion(middle))
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ class AUG(Method):
     :param every: epochs between comparisons.
     :param tau: lag in mean label probability that calls for a classifier; inf never boosts.
     :param sigma: factor on the lagging score in the comparison.
+    :param boost: ``weaker``, or ``stronger``, as the paper's pseudo-code prints: then whoever leads another by more than tau.
     :param most: classifiers a modality can get.
     :param hidden: width inside a classifier.
 
@@ -50,7 +51,7 @@ class AUG(Method):
         fidelity="paper",
         cost="1F + 1B of the encoders, M small classifiers of which there may be ever more, no fusion",
         differences=(
-            "the paper's text gives the new classifier to the weaker modality and its pseudo-code to the stronger; here the weaker",
+            "the paper's text gives the new classifier to the weaker modality and its pseudo-code to the stronger; here the weaker (boost = 'stronger')",
             "sums over classifiers are of logits, scores of the softmax of that sum, so that both stay probabilities",
             "residual labels are kept from going below zero, which several confident classifiers would push them to",
             "all classifiers that can come exist from the start and wait, untrained but for weight decay",
@@ -64,6 +65,7 @@ class AUG(Method):
         every: int = 5,
         tau: Strength = 0.01,
         sigma: float = 1.0,
+        boost: Literal["weaker", "stronger"] = "weaker",
         most: int = 4,
         hidden: int = 16,
     ) -> None:
@@ -71,6 +73,9 @@ class AUG(Method):
             raise ArgumentError(
                 f"aug: expected every, most and hidden >= 1 and sigma > 0, found {every}, {most}, {hidden} and {sigma}"
             )
+        if boost not in {"weaker", "stronger"}:
+            raise ArgumentError(f"aug: expected boost weaker or stronger, found {boost!r}")
+        self.boost = boost
         self.lam, self.tau = ranged("aug: lam", lam, 0, 1), ranged("aug: tau", tau)
         self.every, self.sigma, self.most, self.hidden = every, sigma, most, hidden
 
@@ -94,9 +99,10 @@ class AUG(Method):
         said = by_parts(view.train, lambda part: self.ensembles(view.model.encode(part.x), view.auxiliary))
         score = own_scores(said, view.train)
         for m, own in score.items():
-            best = torch.stack([s for j, s in score.items() if j != m]).amax(0)
-            lags = best - self.sigma * own > per_replicate(self.tau, own)
-            self.count[m] = (self.count[m] + lags).clamp(max=self.most)
+            others = torch.stack([s for j, s in score.items() if j != m])
+            lag = others.amax(0) - self.sigma * own if self.boost == "weaker" else own - self.sigma * others.amin(0)
+            more = lag > per_replicate(self.tau, own)
+            self.count[m] = (self.count[m] + more).clamp(max=self.most)
 
     def classifiers(self, features: Mapping[str, Tensor], auxiliary: nn.ModuleDict) -> dict[str, Tensor]:
         """Logits of every classifier that can come, [*batch, most, n, classes]."""

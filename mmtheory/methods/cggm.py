@@ -19,12 +19,14 @@ from ._scores import probabilities
 from ._strengths import off, ranged
 
 
-def magnitude(gains: Mapping[str, Tensor], *, rho: Strength = 1.0, most: float = torch.inf) -> dict[str, Tensor]:
+def magnitude(
+    gains: Mapping[str, Tensor], *, rho: Strength = 1.0, least: float = 0.0, most: float = torch.inf
+) -> dict[str, Tensor]:
     r"""The factor on each modality's gradient from how much its classifier gained.
 
     .. math:: B_m = \rho\,\frac{\sum_j \Delta_j - \Delta_m}{\sum_j \Delta_j}, \qquad \sum_m B_m = \rho(M - 1)
 
-    Gains of both signs can make it arbitrarily large or negative: it is kept in [0, ``most``]. Where nobody gains or loses on balance it
+    Gains of both signs can make it arbitrarily large or negative: it is kept in [``least``, ``most``]. Where nobody gains or loses on balance it
     is ρ(M − 1)/M for all.
 
     Shape: each [*batch].
@@ -37,7 +39,7 @@ def magnitude(gains: Mapping[str, Tensor], *, rho: Strength = 1.0, most: float =
     total = torch.stack(list(gains.values())).sum(0)
     even = (len(gains) - 1) / len(gains)
     share = {m: torch.where(total != 0, 1 - d / torch.where(total != 0, total, 1.0), even) for m, d in gains.items()}
-    return {m: (per_replicate(rho, s) * s).clamp(0, most) for m, s in share.items()}
+    return {m: (per_replicate(rho, s) * s).clamp(least, most) for m, s in share.items()}
 
 
 @final
@@ -55,6 +57,7 @@ class CGGM(Method):
     :param lam: λ, weight of the direction term; 0 leaves it out.
     :param most: largest factor B.
     :param memory: of the running gains, in [0, 1); 0 takes the last step's.
+    :param guarded: False lets factors be whatever they come out as, as the released code does, negative ones included.
 
     Source: Guo, Jin, Chen, Zhao 2024 (NeurIPS; public code).
     """
@@ -69,7 +72,7 @@ class CGGM(Method):
         differences=(
             "the released direction term is a Python number without a gradient; here it is differentiated through the fused logits",
             "cosines are between gradients at the logits, where shapes agree for every model; the released code takes output-layer weights",
-            "factors are kept in [0, most]; the released ones are unbounded and can be negative",
+            "factors are kept in [0, most]; the released ones are unbounded and can be negative (guarded = False)",
             "gains are of the classifiers' losses, averaged over steps; strength is ours, for dose-response",
         ),
     )
@@ -82,10 +85,12 @@ class CGGM(Method):
         lam: Strength = 0.1,
         most: float = 3.0,
         memory: float = 0.9,
+        guarded: bool = True,
     ) -> None:
         if not most > 0 or not 0 <= memory < 1:
             raise ArgumentError(f"cggm: expected most > 0 and memory in [0, 1), found {most} and {memory}")
-        self.strength, self.most, self.memory = ranged("cggm: strength", strength, 0, 1), most, memory
+        self.strength, self.memory = ranged("cggm: strength", strength, 0, 1), memory
+        self.bounds = (0.0, most) if guarded else (-torch.inf, torch.inf)
         self.rho, self.lam = ranged("cggm: rho", rho), ranged("cggm: lam", lam)
 
     def auxiliary(self, model: MultimodalModel, draws: Draws) -> Mapping[str, nn.Module]:
@@ -115,7 +120,7 @@ class CGGM(Method):
             gain = torch.where(self.last[m].isnan(), 0.0, self.last[m] - now)
             self.gain[m] = self.memory * self.gain[m] + (1 - self.memory) * gain
         known = ~torch.stack(list(self.last.values())).isnan().any(0)
-        for m, b in magnitude(self.gain, rho=self.rho, most=self.most).items():
+        for m, b in magnitude(self.gain, rho=self.rho, least=self.bounds[0], most=self.bounds[1]).items():
             self.factor[m] = torch.where(known, b, 1.0)
         self.last = dict(losses)
 

@@ -175,6 +175,9 @@ class Chain(Method):
     def predict(self, model: MultimodalModel, auxiliary: nn.ModuleDict, batch: Batch) -> Tensor:
         return self._sole("predict").predict(model, auxiliary, batch)
 
+    def plain(self) -> bool:
+        return all(m.plain() for m in self.members)
+
     def state_dict(self) -> dict[str, Tensor]:
         return {f"{n}.{k}": v for n, m in zip(self.names, self.members, strict=True) for k, v in m.state_dict().items()}
 

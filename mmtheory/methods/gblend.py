@@ -66,6 +66,8 @@ class GBlend(Method):
     :param strength: weights are 1 − s times joint training's plus s times these; 0 is joint training bit for bit.
     :param super_epoch: epochs between measurements (online); None measures once, over a whole training (offline).
     :param floor: see ``blend``.
+    :param final: the final validation loss in place of the gain and the final gap in place of its growth, the default of MultiBench: a
+        modality that learns nothing then weighs more.
 
     Source: Wang, Tran, Feiszli 2020 (CVPR).
     """
@@ -78,7 +80,7 @@ class GBlend(Method):
         cost="1F + 1B and M linear heads, trial runs of 2(F + B) a step",
         neutral="strength = 0",
         differences=(
-            "gains and overfitting are differences between two checkpoints as in the paper; MultiBench's default takes the final loss and gap",
+            "gains and overfitting are differences between two checkpoints as in the paper; MultiBench's default takes the final loss and gap (final = True)",
             "weights come from the validation split; BalanceBenchmark takes sums over the test loader",
             "negative gains weigh nothing; public codes take absolute values, which rewards a head that got worse",
             "the M unimodal trial runs are one, trial optimisers start afresh; strength is ours, for dose-response",
@@ -86,11 +88,13 @@ class GBlend(Method):
     )
     needs: ClassVar[frozenset[str]] = frozenset({"validation"})
 
-    def __init__(self, strength: Strength = 1.0, *, super_epoch: int | None = 10, floor: float = 1e-2) -> None:
+    def __init__(
+        self, strength: Strength = 1.0, *, super_epoch: int | None = 10, floor: float = 1e-2, final: bool = False
+    ) -> None:
         if (super_epoch is not None and super_epoch < 1) or not floor > 0:
             raise ArgumentError(f"gblend: expected super_epoch >= 1 and floor > 0, found {super_epoch} and {floor}")
         self.strength = ranged("gblend: strength", strength, 0, 1)
-        self.super_epoch, self.floor = super_epoch, floor
+        self.super_epoch, self.floor, self.final = super_epoch, floor, final
 
     def auxiliary(self, model: MultimodalModel, draws: Draws) -> Mapping[str, nn.Module]:
         return unimodal_heads(model, draws)
@@ -113,6 +117,9 @@ class GBlend(Method):
             torch.stack([objectives(*models, split) for split in (view.train, split_of(view))])
             for models in ((view.model, view.model, heads), (fused, encoders, trained))
         )
+        if self.final:
+            self.weights = blend(after[1], after[1] - after[0], floor=self.floor)
+            return
         gain = before[1] - after[1]
         overfitting = (after[1] - after[0]) - (before[1] - before[0])
         self.weights = blend(gain, overfitting, floor=self.floor)

@@ -10,7 +10,7 @@ from torch import Tensor
 from mmtheory import moo
 from mmtheory.moo import gramian
 
-from ._method import Card, Gradients, Strength
+from ._method import Card, Gradients, Strength, per_replicate
 from .combined import Combined
 
 
@@ -44,12 +44,18 @@ class MMPareto(Combined):
     )
 
     def __init__(
-        self, gamma: float = 1.5, *, rescale: Literal["encoder", "tensor"] = "encoder", weight: Strength = 1.0
+        self, gamma: Strength = 1.5, *, rescale: Literal["encoder", "tensor"] = "encoder", weight: Strength = 1.0
     ) -> None:
-        super().__init__(moo.MMPareto(gamma=gamma, rescale=rescale), weight=weight)
-        self.rule = moo.MMPareto(gamma=gamma, rescale=rescale)
+        self.gamma = gamma
+        # gamma multiplies: one a replicate is applied outside the rule
+        self.rule = moo.MMPareto(gamma=1.0 if isinstance(gamma, Tensor) else gamma, rescale=rescale)
+        super().__init__(self.rule, weight=weight)
 
     def joined(self, gradients: Gradients, modality: str, rows: Tensor) -> Tensor:
+        found = self._by_rule(gradients, modality, rows)
+        return found * per_replicate(self.gamma, found) if isinstance(self.gamma, Tensor) else found
+
+    def _by_rule(self, gradients: Gradients, modality: str, rows: Tensor) -> Tensor:
         if self.rule.rescale == "encoder":
             return super().joined(gradients, modality, rows)
         start = gradients.flat.columns[modality].start

@@ -14,6 +14,7 @@ import torch
 from mmtheory.errors import DataError
 
 from ._dataset import Dataset, Index
+from ._media import extracted
 from ._splits import UNUSED
 
 
@@ -74,7 +75,7 @@ class SampleDataset(Dataset):
         for sample in self.samples:
             for source in sample.files.values():
                 if isinstance(source, Path):
-                    yield from sorted(source.iterdir()) if source.is_dir() else (source,)
+                    yield from extracted(source) if source.is_dir() else (source,)
 
     def path(self, sample: Sample, modality: str) -> Path:
         """The file or folder of a modality."""

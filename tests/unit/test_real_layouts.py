@@ -1,0 +1,110 @@
+"""Data sets of files: a stub, a hole, a cut file and a broken line are told by name and line, whichever data set it is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mmtheory.errors import DataError
+from real.data import DATASETS
+from real.data._samples import SampleDataset
+
+FILED = sorted(name for name, kind in DATASETS.items() if issubclass(kind, SampleDataset))
+
+
+@pytest.fixture(scope="module")
+def doubles(tmp_path_factory):
+    return {name: DATASETS[name].write_double(tmp_path_factory.mktemp(name)) for name in FILED}
+
+
+@pytest.fixture
+def copy(doubles, tmp_path):
+    return lambda name: Path(shutil.copytree(doubles[name], tmp_path / name))
+
+
+@pytest.mark.parametrize("name", FILED)
+def test_a_stub_a_hole_and_a_cut_file_are_told(copy, name):
+    root = copy(name)
+    for victim in {p.suffix: p for p in DATASETS[name](root).files()}.values():
+        whole = victim.read_bytes()
+        cut = [whole[: len(whole) // 2]] if victim.suffix in {".jpg", ".wav", ".png"} else []
+        for content in (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", b"", *cut):
+            victim.write_bytes(content)
+            with pytest.raises(DataError, match=victim.name):
+                DATASETS[name](root).check()
+        victim.write_bytes(whole)
+        DATASETS[name](root).check()
+        shutil.move(root, root.with_suffix(".kept"))
+        shutil.copytree(root.with_suffix(".kept"), root)
+        gone = (
+            [p for p in victim.parent.iterdir() if p.suffix == ".jpg"]
+            if "frame" in victim.name or victim.stem.isdigit()
+            else [victim]
+        )
+        for path in gone:
+            path.unlink()
+        with pytest.raises(DataError):
+            DATASETS[name](root).check()
+        shutil.rmtree(root)
+        shutil.move(root.with_suffix(".kept"), root)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "old", "new", "sentence"),
+    [
+        ("crema-d", "train.csv", ",SAD", ",SADD", r"train.csv, line 3: expected a class among NEU"),
+        ("crema-d", "train.csv", ",SAD", ",NEU", r"train.csv, line 3: expected the label in the name, SAD"),
+        ("crema-d", "train.csv", "1001_DFA_SAD", "1009_DFA_SAD", r"expected 1009_DFA_SAD_XX.wav, which the lists name"),
+        ("crema-d", "train.csv", "1001_DFA_HAP_XX,HAP", "1001_DFA_NEU_XX,NEU", r"line 2: expected every clip once"),
+        ("crema-d", "test.csv", ",NEU", "", r"test.csv, line 1: expected 2 fields, found 1"),
+        (
+            "kinetics-sounds",
+            "annotations/val.csv",
+            "youtube_id",
+            "id",
+            r"val.csv, line 1: expected columns label,youtube_id",
+        ),
+        (
+            "kinetics-sounds",
+            "annotations/val.csv",
+            "val000,1,11",
+            "val000,one,11",
+            r"line 3: expected a number of seconds",
+        ),
+        ("kinetics-sounds", "annotations/val.csv", "val000", "gone", r"expected 24 samples, found 23"),
+        ("ave", "valSet.txt", "Accordion", "Accordeon", r"valSet.txt, line 1: expected a class among"),
+        ("ave", "valSet.txt", "&good&0", "&good", r"valSet.txt, line 1: expected 5 fields, found 4"),
+        ("vggsound", "vggsound.csv", ",train", ",dev", r"vggsound.csv, line 1: expected train or test, found 'dev'"),
+        ("ucf101", "ucfTrainTestlist/classInd.txt", "2 ", "7 ", r"classInd.txt, line 2: expected '2 <Class>'"),
+        (
+            "ucf101",
+            "ucfTrainTestlist/trainlist01.txt",
+            "Archery/v_",
+            "v_",
+            r"trainlist01.txt, line 1: expected <Class>/<clip>",
+        ),
+        ("mvsa-single", "labelResultAll.txt", "1\tneutral", "1\tneutrl", r"line 3: expected a class among positive"),
+        ("twitter2015", "dev.tsv", "\t2\t", "\t3\t", r"dev.tsv, line 4: expected a class among 0, 1, 2, found '3'"),
+        ("twitter2015", "dev.tsv", "$T$", "T", r"dev.tsv, line 2: expected a sentence with"),
+    ],
+)
+def test_a_broken_line_is_told_with_its_number(copy, name, file, old, new, sentence):
+    root = copy(name)
+    raw = (root / file).read_bytes().decode()
+    assert old in raw
+    (root / file).write_bytes(raw.replace(old, new, 1).encode())
+    with pytest.raises(DataError, match=sentence):
+        DATASETS[name](root).check()
+
+
+def test_lists_that_are_not_there_cost_their_split_alone(copy):
+    root = copy("crema-d")
+    for file in ("train.csv", "test.csv", "mmtheory-double.json"):
+        (root / file).unlink()
+    data = DATASETS["crema-d"](root)
+    data.counts = {}
+    assert set(data.check()["splits"]) == {"actor", "random"}
+    with pytest.raises(DataError, match="expected the lists of split ogm"):
+        data.codes("ogm")

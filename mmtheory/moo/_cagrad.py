@@ -12,10 +12,11 @@ from ._cagrad_path import Inner, path_of_many, path_of_one
 from ._certificate import Certificate, noise_of, product, squared_norm
 from ._checks import numbers, preference_of, within
 from ._min_norm import min_norm
-from ._nnqp import ENUMERABLE, all_supports
+from ._nnqp import ENUMERABLE, all_supports, nnqp
 from ._weighting import Weighting
 
 ROUNDS = 60
+REACH = 16.5  # in logarithms: below e^-16 of the longest row, ‖g_u‖ is the Gramian's rounding error
 CHUNK = 2**21  # numbers in the stack of supports solved together
 
 
@@ -29,7 +30,8 @@ class CAGrad(Weighting):
 
     g_0 is the mean. u are the min-norm weights of the shifted rows g_i + t g_0 at the t that solves t = ‖g_u‖/√φ: a few quadratic programmes,
     each followed by the closed form on its support. Where rows depend on each other, all supports are tried up to eight objectives, and t
-    is bisected beyond. A point whose hull contains 0 gives w = 0 for c ≥ 1. For small c the direction may still conflict.
+    is bisected beyond. Where the best u has g_u = 0, no direction of the ball has a positive worst slope: then d = 0 for c ≥ 1, and for
+    c < 1 the point of the ball nearest to g_0 from which no objective rises. For small c the direction may otherwise still conflict.
 
     :param c: radius of the ball; 0 is the mean, ∞ the direction of MGDA; 0 ≤ c < 1 keeps convergence to the mean's stationary points.
     :raises ArgumentError: a negative c.
@@ -60,31 +62,38 @@ class CAGrad(Weighting):
         length = squared_norm(G, u).clamp(min=0).sqrt()
         stationary = length**2 <= noise_of(G, u)
         bend = phi.sqrt() / torch.where(stationary, 1.0, length)
-        bent = torch.where(stationary[..., None], torch.zeros_like(p), p + bend[..., None] * u)
+        bent = torch.where(stationary[..., None], self._level(gramian, p, stationary), p + bend[..., None] * u)
         return torch.where(free[..., None], bent, p)
+
+    def _level(self, gramian: Tensor, p: Tensor, stationary: Tensor) -> Tensor:
+        """Weights where the worst slope can be no better than zero."""
+        known = numbers(stationary)
+        if self.c >= 1 or (known is not None and not known.any()):
+            return torch.zeros_like(p)
+        return p + nnqp(gramian, product(gramian, p))
 
     def certificate(self, gramian: Tensor, weights: Tensor) -> Certificate:
         """The gap is the duality gap of the inner programme, a bound for what the worst slope ⟨g_i, d⟩ still lacks."""
         G, w = gramian.detach().double(), weights.detach().double()
         p = preference_of(None, G).expand_as(w)
         radius = self.c * squared_norm(G, p).clamp(min=0).sqrt()
-        u = w - p
-        total = u.sum(-1, keepdim=True)
-        # Weights of zero say that 0 lies in the hull; its own point is then the dual one.
-        u = torch.where(total > 0, u / torch.where(total > 0, total, 1.0), min_norm(G) if self.c > 0 else p)
-        slopes = product(G, w)
-        length = squared_norm(G, u).clamp(min=0).sqrt()
-        # The primal value min_i⟨g_i, d⟩ against the dual value ⟨g_u, g_0⟩ + √φ‖g_u‖.
-        dual_value = (product(G, p) * u).sum(-1) + radius * length
-        gap = (dual_value - slopes.amin(-1)).clamp(min=0)
+        mean = product(G, p)
+        # The primal value min_i⟨g_i, d⟩ against the dual value ⟨g_u, g_0⟩ + √φ‖g_u‖ of any u of the simplex: that behind these weights,
+        # the min-norm point, or a single objective, whichever bounds best.
+        total = (w - p).sum(-1, keepdim=True)
+        behind = torch.where(total > 0, (w - p) / torch.where(total > 0, total, 1.0), p).clamp(min=0)
+        behind = behind / behind.sum(-1, keepdim=True)
+        bound = (mean + radius[..., None] * G.diagonal(dim1=-2, dim2=-1).sqrt()).amin(-1)
+        for u in (behind, min_norm(G)):
+            bound = torch.minimum(bound, (mean * u).sum(-1) + radius * squared_norm(G, u).clamp(min=0).sqrt())
+        gap = (bound - product(G, w).amin(-1)).clamp(min=0)
         ball = (squared_norm(G, w - p).clamp(min=0).sqrt() - radius).clamp(min=0)
-        outside = (-u).amax(-1).clamp(min=0)
-        return Certificate(gap, torch.maximum(ball, outside), outside, torch.zeros_like(gap), squared_norm(G, w))
+        return Certificate(gap, ball, torch.zeros_like(gap), torch.zeros_like(gap), squared_norm(G, w))
 
 
 def _inner(inner: Inner) -> Tensor:
     """The minimiser of the inner programme; off the host, where nothing can be picked out, always by the general route."""
-    general = by_support if inner.h.shape[-1] <= ENUMERABLE else _by_shift
+    general = by_support if inner.h.shape[-1] <= ENUMERABLE else by_shift
     if numbers(inner.G) is None:
         return general(inner)
     if inner.h.ndim == 1:
@@ -131,19 +140,18 @@ def _best(G: Tensor, h: Tensor, phi: Tensor, supports: Tensor) -> Tensor:
     u = torch.where(usable[..., None], u / torch.where(usable[..., None], total, 1.0), 0.0)
     value = (u * h[:, None]).sum(-1) + (phi[:, None] * squared_norm(G[:, None], u).clamp(min=0)).sqrt()
     value = torch.where(usable, value, torch.inf)
-    # No support is regular at a point whose hull contains 0: the min-norm weights then attain the value 0.
-    fallback = min_norm(G)
     at = value.argmin(-1)[:, None, None].expand(-1, 1, G.shape[-1])
     found = u.gather(1, at)[:, 0]
-    rest = (fallback * h).sum(-1) + (phi * squared_norm(G, fallback).clamp(min=0)).sqrt()
-    return torch.where((value.amin(-1) <= rest)[:, None], found, fallback)
+    # No support is regular at a point whose hull contains 0: the min-norm weights then attain the value 0.
+    found = torch.where(value.isfinite().any(-1, keepdim=True), found, 1 / G.shape[-1])
+    return _or_min_norm(Inner(G, h, phi, phi), found)
 
 
-def _by_shift(inner: Inner) -> Tensor:
+def by_shift(inner: Inner) -> Tensor:
     """Bisection for t = ‖g_u‖/√φ, where u are the min-norm weights of the rows g_i + t g_0 (the left side rises, the right one does not)."""
     G, radius = inner.G, inner.phi.sqrt()
-    low = torch.full_like(radius, -40.0)
     high = torch.log(G.diagonal(dim1=-2, dim2=-1).amax(-1).clamp(min=1e-300).sqrt() / radius) + 1
+    low = high - REACH
     u = min_norm(G)
     for _ in range(ROUNDS):
         middle = (low + high) / 2
@@ -159,4 +167,12 @@ def _by_shift(inner: Inner) -> Tensor:
         spread = numbers(high - low)
         if spread is not None and float(spread.max()) < 1e-14:
             break
-    return u
+    return _or_min_norm(inner, u)
+
+
+def _or_min_norm(inner: Inner, u: Tensor) -> Tensor:
+    """The point, or the min-norm one where that is no worse to within rounding: g_u = 0 is approached by no sequence of supports."""
+    least = min_norm(inner.G)
+    values = [(v * inner.h).sum(-1) + (inner.phi * squared_norm(inner.G, v).clamp(min=0)).sqrt() for v in (u, least)]
+    noise = 1e-14 * (inner.phi.sqrt() + inner.h.abs().amax(-1))
+    return torch.where((values[1] <= values[0] + noise)[..., None], least, u)

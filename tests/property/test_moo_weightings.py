@@ -42,6 +42,8 @@ from mmtheory.moo import (
     project,
 )  # fmt: skip
 from mmtheory.moo._active_set import active_set
+from mmtheory.moo._cagrad import by_shift, by_support
+from mmtheory.moo._cagrad_path import Inner, path_of_many, path_of_one
 from mmtheory.moo._eigen import jacobi
 from mmtheory.moo._nnqp import scaled
 from mmtheory.rng import Stream
@@ -220,9 +222,51 @@ def test_cagrad_stays_on_its_ball_without_a_gap(case, c):
     size = G.diagonal(dim1=-2, dim2=-1).amax(-1)
     certificate = certify(CAGrad(c=c), G, w)
     assert (certificate.gap <= 1e-8 * size).all()
-    moving = (w != 0).any(-1)
-    assert close((direction(J, w) - mean).norm(dim=-1)[moving], radius[moving], 1e-6, (size.sqrt())[moving])
+    moved = (direction(J, w) - mean).norm(dim=-1)
+    assert (moved <= radius + 1e-6 * size.sqrt())[(w != 0).any(-1)].all()
+    active = (G @ w[..., None])[..., 0].amin(
+        -1
+    ).abs() > 1e-9 * size  # only a worst slope of zero leaves the ball's edge
+    assert close(moved[active], radius[active], 1e-6, size.sqrt()[active])
     assert close(CAGrad(c=0.0).weights(G), torch.full_like(w, 1 / case[0]), 0)
+
+
+@few
+@given(cases, st.floats(0.05, 3.0))
+def test_cagrad_by_path_by_supports_and_by_bisection(case, c):
+    """Three routes to the inner programme attain one value."""
+    _, G = gramians(*case)
+    G = G / G.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+    p = torch.full_like(G[..., 0], 1 / case[0])
+    size = (p * (G @ p[..., None])[..., 0]).sum(-1)
+    inner = Inner(G, (G @ p[..., None])[..., 0], c**2 * size, size)
+
+    def value(u):
+        return (u * inner.h).sum(-1) + (inner.phi * (u * (G @ u[..., None])[..., 0]).sum(-1).clamp(min=0)).sqrt()
+
+    points, certain = path_of_many(inner)
+    reference = value(by_support(inner))
+    assert close(value(points)[certain], reference[certain], 1e-8)
+    assert close(value(by_shift(inner)), reference, 1e-8)
+    for i in range(4):
+        one = path_of_one(Inner(*(part[i] for part in inner)))
+        assert one is None or close(value(one.expand_as(p))[i], reference[i], 1e-8)
+
+
+@few
+@given(cases)
+def test_cagrad_moves_on_where_one_gradient_vanishes(case):
+    """With c < 1 it heads for the mean's own stationary points: a zero row, whose slope is zero along every direction, is no reason to stop."""
+    J, G = gramians(*case)
+    J = J.clone()
+    J[:, 0] = 0
+    G = J @ J.mT
+    w = CAGrad(c=0.5).weights(G)
+    mean, size = J.mean(1), G.diagonal(dim1=-2, dim2=-1).amax(-1)
+    d = direction(J, w)
+    progress, length = (d * mean).sum(-1), (mean**2).sum(-1)
+    assert (progress >= 0.5 * 0.75 * length - 1e-9 * size).all()
+    assert (certify("cagrad", G, w).gap <= 1e-8 * size).all()
 
 
 @few

@@ -18,6 +18,13 @@ from ._model import SHARED as SHARED
 from ._model import MultimodalModel as MultimodalModel
 from ._model import Output as Output
 from ._transformer import TransformerEncoder as TransformerEncoder
+from .consistency import consensus_loss as consensus_loss
+from .consistency import matching_loss as matching_loss
+from .consistency import umurl_loss as umurl_loss
+from .contrastive import adaptive_contrastive as adaptive_contrastive
+from .contrastive import adaptive_hinge as adaptive_hinge
+from .contrastive import info_nce as info_nce
 from .fusion import FUSIONS as FUSIONS
 from .fusion import Fusion as Fusion
+from .prompts import prompted_attention as prompted_attention
 from .rbm import MultimodalRBM as MultimodalRBM

@@ -15,7 +15,7 @@ from synthetic.worlds import Saturation
 from ._draws import learnt
 
 Law = Literal["exact", "mean features", "logarithm"]
-ERROR = 1e-6
+ERROR = 1e-5
 
 
 @final
@@ -26,7 +26,8 @@ class CoverageLaw(Claim[Saturation]):
     .. math:: E\,k = \frac{H_n}{\lambda} + \frac12, \qquad E\,\mathrm{err}_{\rm joint} = \frac{q}{2\lambda(n+1)}, \qquad
         E\,\mathrm{err}_{\rm UME} = \frac12\Big(\frac{q}{\lambda(n+1)}\Big)^{M}
 
-    (H_n the harmonic number; relative error below 1e-6 for n ≥ 20, q ≤ 0.6: it oscillates with ln n). The risk is one over n however
+    (H_n the harmonic number; for n ≥ 20 the relative error is below 1e-5 if q ≤ 0.4 and below 1e-3 if q ≤ 0.6: it oscillates with
+    ln n). The risk is one over n however
     rare the features are: k is the greatest of n geometric numbers, and a fresh sample is uncovered if its own is greater still. Putting
     E k into ½(1−q)^k, as the recalled law does, is low by the factor :math:`e^{\gamma}` and more, and ln n/λ misses γ/λ + ½ features.
     """
@@ -35,7 +36,9 @@ class CoverageLaw(Claim[Saturation]):
 
     def broken_assumptions(self, world: Saturation) -> tuple[str, ...]:
         one = {p for row in world.presence for p in row}
-        return () if len(one) == 1 and not world.paired else ("all features equally likely, none paired",)
+        if len(one) != 1 or world.paired:
+            return ("all features equally likely, none paired",)
+        return () if max(one) <= 0.4 and world.n >= 20 else ("features in at most two samples of five, n >= 20",)
 
     def analytic(self, world: Saturation) -> Sides:
         n, q = world.n, world.presence[0][0]

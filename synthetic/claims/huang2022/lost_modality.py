@@ -87,7 +87,7 @@ class MoreData(Claim[Competition]):
     :param power: the loss is said to fall like n to minus this; anything but 0 is wrong.
     """
 
-    sizes: tuple[int, ...] = (20, 200, 2000)
+    sizes: tuple[int, ...] = (20, 150, 1000)
     power: float = 0.0
 
     def analytic(self, world: Competition) -> Sides:

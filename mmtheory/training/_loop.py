@@ -179,6 +179,8 @@ class Trainer:
             self._move(total, phase, gradients)
             if before is not None:
                 self.method.on_update(step, before, self.flat)
+                if not self._whole():
+                    self.flat.data.copy_(torch.where(self.alive.unsqueeze(-1), self.flat.data, before))
             self.method.after_step(step)
 
     @torch.no_grad()
@@ -235,12 +237,15 @@ class Trainer:
         self.last_epoch.masked_fill_(fallen, self.epoch)
         self.alive &= finite
 
+    def _whole(self) -> bool:
+        """Whether nobody is known to have fallen; asking waits for the device, which is free on a CPU alone."""
+        return self.device.type == "cpu" and bool(self.alive.all())
+
     def _move(self, total: Tensor, phase: Phase, gradients: Gradients) -> None:
         if math.isfinite(self.settings.clip):
             norm = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
             total = total * (self.settings.clip / norm.clamp(min=self.settings.clip))
-        # Asking whether all are alive waits for the device: free on a CPU, not elsewhere.
-        whole = self.device.type == "cpu" and bool(self.alive.all())
+        whole = self._whole()
         everyone = frozenset[str]().union(*gradients.reached.values())
         key = (phase.move, everyone)
         if key not in self._ranges:

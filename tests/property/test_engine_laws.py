@@ -99,6 +99,16 @@ def test_a_replicate_whose_loss_is_nan_stops_and_the_others_never_notice(optimis
     assert reference.stopped == {}
 
 
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_under_no_method_does_a_fallen_replicate_touch_the_others(name):
+    sound, data = samples(3, torch.float64), samples(3, torch.float64)
+    data.x["a"][1, 17] = math.nan
+    whole, found = (fresh(METHODS[name](), data=d, dtype=torch.float64).run() for d in (sound, data))
+    assert found.alive.tolist() == [True, False, True]
+    assert torch.equal(found.flat.data[[0, 2]], whole.flat.data[[0, 2]])
+    assert found.flat.data[1].isfinite().all()
+
+
 def test_one_plain_model_can_fall_too():
     data = samples()
     data.x["b"][3] = math.inf

@@ -77,6 +77,17 @@ def test_the_flow_is_the_gradient_of_the_cross_entropy(seed):
     assert torch.allclose(moved, -clock * gradient, atol=1e-12)
 
 
+def test_what_is_not_memorised_teaches_the_loser_later():
+    """Joint training alone does not lose a modality for good: samples insufficient for the winner still teach the other."""
+    world = Competition(classes=2, neurons=6, sigma0=0.03)
+    fresh = start(world, Stream(0), 60, population(world))
+    memorised, _ = fresh.until_learnt()
+    lost = memorised.trained(300).learnt().double().mean()
+    kept = fresh.trained(600).learnt().double().mean()
+    assert lost < 0.65
+    assert kept > 0.9
+
+
 def test_a_dead_class_is_guessed_and_a_learnt_one_known():
     world = Competition(classes=4, neurons=1)
     weight = torch.zeros(2, 4, 2, 1, dtype=torch.float64)

@@ -34,7 +34,7 @@ class Temperature(Claim[SelectionGaussian]):
 
     def empirical(self, world: SelectionGaussian, trial: Trial) -> Sides:
         slopes: dict[int, list[Tensor]] = {k: [] for k in self.copies}
-        for batch in data_sets(world, self.size, 2 * world.dim, trial):
+        for batch in data_sets(world, self.size, 2 * world.dim, replace(trial, device="cpu")):
             odds = world.log_odds(batch.x)
             expert = torch.stack([logsigmoid(-odds), logsigmoid(odds)], -1)
             for k in self.copies:

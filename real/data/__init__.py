@@ -13,8 +13,15 @@ from .avdigits import AvDigits as AvDigits
 from .clips import Ave as Ave
 from .clips import KineticsSounds as KineticsSounds
 from .cremad import CremaD as CremaD
+from .features import Scene15 as Scene15
+from .features import Wikipedia as Wikipedia
 from .food101 import Food101 as Food101
 from .htad import Htad as Htad
+from .mimic import MimicIii as MimicIii
+from .mnists import AvMnist as AvMnist
+from .mnists import CgMnist as CgMnist
+from .mosi import CmuMosei as CmuMosei
+from .mosi import CmuMosi as CmuMosi
 from .tweets import MvsaSingle as MvsaSingle
 from .tweets import Twitter2015 as Twitter2015
 from .ucf101 import Ucf101 as Ucf101
@@ -27,6 +34,9 @@ DATASETS: Mapping[str, type[Dataset]] = MappingProxyType({
         Htad,
         UciMultipleFeatures,
         AvDigits,
+        CgMnist,
+        Wikipedia,
+        Scene15,
         CremaD,
         KineticsSounds,
         Ave,
@@ -35,6 +45,10 @@ DATASETS: Mapping[str, type[Dataset]] = MappingProxyType({
         Food101,
         MvsaSingle,
         Twitter2015,
+        CmuMosi,
+        CmuMosei,
+        AvMnist,
+        MimicIii,
     )
 })  # fmt: skip
 """Every data set by name."""

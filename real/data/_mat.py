@@ -33,3 +33,12 @@ def matrices(path: Path, *names: str) -> dict[str, np.ndarray]:
         shown = sorted(k for k in held if not k.startswith("__"))
         raise DataError(f"{path}: expected variables {', '.join(names)}, found {shown}, no {missing[0]}")
     return {name: held[name] for name in names}
+
+
+def write_matrices(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """A MATLAB 5 file, for doubles."""
+    from scipy.io import savemat
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    savemat(path, arrays)
+    return path

@@ -204,7 +204,13 @@ def test_the_list_names_every_data_set(capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "folder", "samples"), [("uci-multiple-features", "handwritten6", 2000), ("av-digits", "fsdd", 1797)]
+    ("name", "folder", "samples"),
+    [
+        ("uci-multiple-features", "handwritten6", 2000),
+        ("av-digits", "fsdd", 1797),
+        ("wikipedia", "wikipedia", 2866),
+        ("scene-15", "scene15", 4485),
+    ],
 )
 def test_the_real_files_have_their_layout(name, folder, samples):
     if not (SHARED / folder).exists():

@@ -207,7 +207,7 @@ class LogisticPair(Problem):
         """By Newton's method, damped by 1/(1 + decrement) until it is close: quadratic convergence after that."""
         shape = torch.broadcast_shapes(weights.shape[:-1], self.points.shape[:-2], self.labels.shape[:-2])
         x = torch.zeros(*shape, self.dim, dtype=torch.float64, device=self.points.device)
-        for _ in range(25):
+        for _ in range(20):
             slope = (weights[..., None] * self.jacobian(x)).sum(-2)
             move = torch.linalg.solve(self.hessian(x), slope)
             fall = (move * slope).sum(-1, keepdim=True).clamp(min=0).sqrt()

@@ -89,12 +89,12 @@ class Problem(ABC):
         here = self.values(x)
         low = torch.zeros_like(here[..., 0])
         high = torch.ones_like(low)
-        for _ in range(60):
+        for _ in range(45):
             middle = (low + high) / 2
             gain = here - self.values(self.pareto_point(torch.stack((middle, 1 - middle), -1)))
             rising = gain[..., 0] > gain[..., 1]
             low, high = torch.where(rising, low, middle), torch.where(rising, middle, high)
-        # Either end of an active bracket of 2^-60 is optimal to rounding; a corner is where no end was ever moved.
+        # Either end of an active bracket of 2^-45 is optimal to rounding; a corner is where no end was ever moved.
         weight = torch.where(low == 0, 0.0, torch.where(high == 1, 1.0, (low + high) / 2))
         weights = torch.stack((weight, 1 - weight), -1)
         z = self.pareto_point(weights)

@@ -6,10 +6,18 @@ from typing import Any
 
 from mmtheory.claims import Claim
 
+from .convex_rates import CONVEX_RATE, STRONGLY_CONVEX_RATE
 from .min_norm import MIN_NORM
+from .nonconflicting import NON_CONFLICTING
+from .stationarity import INEXACT_SOLVER, STATIONARITY
 from .sufficient_decrease import SUFFICIENT_DECREASE
 
 CLAIMS: tuple[Claim[Any], ...] = (
     MIN_NORM,
     SUFFICIENT_DECREASE,
+    STATIONARITY,
+    INEXACT_SOLVER,
+    CONVEX_RATE,
+    STRONGLY_CONVEX_RATE,
+    NON_CONFLICTING,
 )

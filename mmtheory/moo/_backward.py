@@ -77,7 +77,7 @@ def moo_backward(
     cannot see is not stopped by it. The Gramian is accumulated tensor by tensor, the combination written over the rows themselves.
 
     :param losses: m ≥ 2 losses ``[*batch]``; with a batch every parameter carries the same leading axes.
-    :param blocks: a partition of the parameters by name; every ``nn.Parameter`` that a loss reaches must be in one block.
+    :param blocks: a partition of the parameters by name; every leaf that a loss reaches and that requires a gradient must be in one block.
     :param weighting: a name of ``WEIGHTINGS`` or an instance. ``MMPareto(rescale="tensor")`` restores each tensor's magnitude by itself and
         needs scope "block"; the weights reported are then those of the whole block. ``EPO`` sees the losses too.
     :param scope: "global" solves for the whole Gramian (Pareto stationarity); "block" for each block on its own (block stationarity only);

@@ -33,6 +33,22 @@ def checked_blocks(
     validate: bool,
 ) -> list[Block]:
     """The blocks, once they are disjoint, every name is known, and every feature covers its block."""
+    shape = next(iter(losses.values())).shape
+    if any(loss.shape != shape for loss in losses.values()):
+        raise ArgumentError(
+            f"losses: expected one shape [*batch], found {[list(loss.shape) for loss in losses.values()]}"
+        )
+    owner = _owners(blocks, shape)
+    for what, given in (("features", features), ("mask", mask or {})):
+        if unknown := sorted(set(given) - set(blocks)):
+            raise ArgumentError(f"{what}: expected names of blocks {sorted(blocks)}, found {unknown[0]!r}")
+    if validate:
+        _covered(losses, features, owner)
+    return [Block(name, tuple(ps), features.get(name), _wanted(losses, name, mask)) for name, ps in blocks.items()]
+
+
+def _owners(blocks: Mapping[str, Sequence[Tensor]], shape: torch.Size) -> dict[int, str]:
+    """The block of every parameter, each of which is a leaf with the losses' leading axes and in one block only."""
     owner: dict[int, str] = {}
     for name, parameters in blocks.items():
         for parameter in parameters:
@@ -44,20 +60,14 @@ def checked_blocks(
                 raise ArgumentError(
                     f"blocks: expected leaf parameters that require gradients, found another in {name!r}"
                 )
+            if parameter.shape[: len(shape)] != shape:
+                raise ArgumentError(
+                    f"blocks: expected the losses' leading axes {list(shape)}, found shape {list(parameter.shape)} in {name!r}"
+                )
             owner[id(parameter)] = name
     if not owner:
         raise ArgumentError("blocks: expected at least one parameter, found none")
-    for what, given in (("features", features), ("mask", mask or {})):
-        if unknown := sorted(set(given) - set(blocks)):
-            raise ArgumentError(f"{what}: expected names of blocks {sorted(blocks)}, found {unknown[0]!r}")
-    shape = next(iter(losses.values())).shape
-    if any(loss.shape != shape for loss in losses.values()):
-        raise ArgumentError(
-            f"losses: expected one shape [*batch], found {[list(loss.shape) for loss in losses.values()]}"
-        )
-    if validate:
-        _covered(losses, features, owner)
-    return [Block(name, tuple(ps), features.get(name), _wanted(losses, name, mask)) for name, ps in blocks.items()]
+    return owner
 
 
 def _wanted(losses: Mapping[str, Tensor], block: str, mask: Mapping[str, Sequence[str]] | None) -> frozenset[int]:
@@ -79,18 +89,18 @@ def _covered(losses: Mapping[str, Tensor], features: Mapping[str, Tensor], owner
             raise ArgumentError(
                 f"features: expected every path to block {owner[id(leaf)]!r} to pass its feature, found one that does not"
             )
-        if id(leaf) not in owner and isinstance(leaf, torch.nn.Parameter):
+        if id(leaf) not in owner:
             raise ArgumentError(
                 f"blocks: expected every parameter in a block, found one of shape {list(leaf.shape)} in none"
             )
     for name, z in features.items():
         for leaf in _leaves([z.grad_fn], set()):
             other = owner.get(id(leaf))
-            if other is None and isinstance(leaf, torch.nn.Parameter):
+            if other is None:
                 raise ArgumentError(
                     f"blocks: expected every parameter in a block, found one of shape {list(leaf.shape)} in none"
                 )
-            if other not in {None, name}:
+            if other != name:
                 raise ArgumentError(
                     f"features: expected the feature of {name!r} to depend on its own block, found parameters of {other!r}"
                 )

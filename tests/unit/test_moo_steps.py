@@ -36,6 +36,12 @@ def pair(seed=0):
     return losses, {"encoder": [x, y]}, a, b.flatten(1)
 
 
+def stray():
+    """A plain tensor that a loss reaches and no block names."""
+    x, y = (torch.ones(2, requires_grad=True) for _ in "xy")
+    moo_backward([(x * y).sum(), x.sum()], {"x": [x]}, "mgda")
+
+
 def test_mmpareto_restores_each_tensors_magnitude_or_the_encoders():
     losses, blocks, a, b = pair()
     moo_backward(losses, blocks, MMPareto(gamma=1.0, rescale="tensor"), scope="block")
@@ -147,6 +153,11 @@ def test_long_gramians_agree():
         (lambda: gramian(torch.ones(3)), "jacobian"),
         (lambda: moo_backward(*pair()[:2], MMPareto(rescale="tensor")), "scope"),
         (lambda: MMPareto(rescale="layer"), "rescale"),
+        (lambda: stray(), "blocks: .* in none"),
+        (
+            lambda: moo_backward([(x := torch.ones(3, 2).requires_grad_()).sum(0), x.sum(0)], {"x": [x]}, "mgda"),
+            "blocks",
+        ),
     ],
 )
 def test_bad_input_is_refused_by_name(make, name):

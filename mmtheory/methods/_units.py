@@ -27,9 +27,13 @@ class Layer:
 
     def squares(self) -> Tensor:
         """Squared gradient norm of every unit, [*batch, units]."""
-        each = [g.square().movedim(a, self.lead) for g, a in zip(self.parts, self.axes, strict=True)]
-        each = [g.reshape(*g.shape[: self.lead + 1], -1) for g in each]
-        return torch.cat(each, dim=-1).sum(-1)
+        each = [self._square(g, axis % g.ndim) for g, axis in zip(self.parts, self.axes, strict=True)]
+        return torch.stack(each).sum(0)
+
+    def _square(self, g: Tensor, axis: int) -> Tensor:
+        others = [a for a in range(self.lead, g.ndim) if a != axis]
+        # A norm along an axis that is not the last is ten times slower than squares and their sum.
+        return g.square().sum(others) if others else g.square()
 
     def scale(self, factor: Tensor) -> None:
         """Multiply every unit's gradient by its factor [*batch, units], in place."""

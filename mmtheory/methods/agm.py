@@ -112,7 +112,7 @@ class AGM(Contributing):
         factor = self.clip / torch.linalg.vector_norm(total, dim=-1, keepdim=True).clamp(min=self.clip)
         if isinstance(self.alpha, Tensor):
             factor = torch.where(self.alpha.unsqueeze(-1) > 0, factor, 1)
-        return total * factor
+        return total.mul_(factor)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"count": torch.tensor(self.count), **{f"usual {m}": r for m, r in self.usual.items()}}

@@ -78,7 +78,7 @@ class InfoReg(Contributing):
             pull = per_replicate(self.strength(m), lead) * torch.exp(torch.tanh(lead))
             pull = torch.where(lead > per_replicate(self.gap, lead), pull, 0).unsqueeze(-1)
             away = gradients.flat.data[..., gradients.flat.columns[m]] - self.anchors[m]
-            gradients.owned("total", m).add_(pull.to(away.dtype) * away)
+            gradients.owned("total", m).addcmul_(away, pull.to(away.dtype))
         return gradients.total()
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -148,11 +148,11 @@ class MIE(Method):
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
         total = gradients.total()
         if step.phase.name == "ascent":
-            self.ascent = gradients.flat, total.clone()
+            self.ascent = gradients.flat, total
             return total
         if self.ascent is not None:
             gamma = per_replicate(self.gamma, total)
-            total = (1 - gamma) * self.ascent[1] + gamma * total
+            total = total.mul_(gamma).add_((1 - gamma) * self.ascent[1])
             self.ascent = None
         self._damp(step, gradients.flat, total)
         return total
@@ -210,16 +210,16 @@ def perturbed(
     spans = [flat.columns[o] for o in owners]
     if norm == "tensor":
         spans = [s for s in flat.spans if any(o.start <= s.start < o.stop for o in spans)]
-    whole = torch.cat([gradient[..., s] for s in spans], dim=-1)
-    length = torch.linalg.vector_norm(whole, dim=-1, keepdim=True)
-    saved = flat.data.clone()
+    lengths = [torch.linalg.vector_norm(gradient[..., s], dim=-1, keepdim=True) for s in spans]
+    whole = torch.linalg.vector_norm(torch.cat(lengths, dim=-1), dim=-1, keepdim=True)
+    saved = [flat.data[..., s].clone() for s in spans]
     try:
         with torch.no_grad():
-            for s in spans:
-                g = gradient[..., s]
-                own = torch.linalg.vector_norm(g, dim=-1, keepdim=True) if norm == "tensor" else length
-                unit = torch.where(own > 0, g / torch.where(own > 0, own, 1), 0)
-                flat.data[..., s].add_(per_replicate(rho, unit) * unit)
+            for s, own in zip(spans, lengths, strict=True):
+                length = own if norm == "tensor" else whole
+                step = per_replicate(rho, length) / torch.where(length > 0, length, 1)
+                flat.data[..., s].addcmul_(gradient[..., s], step)
         yield
     finally:
-        flat.data.copy_(saved)
+        for s, before in zip(spans, saved, strict=True):
+            flat.data[..., s].copy_(before)

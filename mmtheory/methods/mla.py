@@ -65,7 +65,6 @@ class MLA(Method):
             "only the modality's encoder and the head are stepped, so that momentum and weight decay move nobody else",
         ),
     )
-    needs: ClassVar[frozenset[str]] = frozenset({"update"})
 
     def __init__(
         self,
@@ -95,6 +94,8 @@ class MLA(Method):
         self.space: Space = space
         self.blend: Blend = blend
         self.normalise, self.before = normalise, before
+        # A copy of all parameters a pass, which only this space pays for.
+        vars(self)["needs"] = frozenset({"update"} if space == "update" else ())
 
     def bind(self, model: MultimodalModel, draws: Draws) -> None:
         self.passes = tuple(self.order or sorted(model.modalities))

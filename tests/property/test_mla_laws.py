@@ -77,7 +77,7 @@ class Watching(MLA):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.seen = []
+        self.seen, self.needs = [], frozenset({"update"})
 
     def on_update(self, step, before, flat):
         super().on_update(step, before, flat)

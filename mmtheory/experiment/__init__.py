@@ -1,6 +1,7 @@
 """Sweeps cut into cells, a store that keeps them, executors that fill it, and reports that read it."""
 
 from ._artefacts import compact as compact
+from ._artefacts import to_parquet as to_parquet
 from ._artefacts import write_artefacts as write_artefacts
 from ._executor import Executor as Executor
 from ._executor import Outcome as Outcome
@@ -19,6 +20,7 @@ from ._planner import stacks as stacks
 from ._planner import training_bytes as training_bytes
 from ._provenance import code_version as code_version
 from ._provenance import made_by as made_by
+from ._ray import Ray as Ray
 from ._report import Report as Report
 from ._run import open_run as open_run
 from ._store import Record as Record

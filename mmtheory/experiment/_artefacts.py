@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmtheory.errors import StoreError
 
@@ -56,6 +58,21 @@ def compact(store: Store, target: Path) -> int:
     )
     _to_parquet(f"select * from {rows} order by id", target)
     return count
+
+
+def to_parquet(rows: Sequence[Mapping[str, Any]], columns: str, target: Path) -> None:
+    """Rows as one Parquet file with stated columns, in their order; equal rows give equal bytes.
+
+    :param columns: names and DuckDB types, ``"method VARCHAR, mean DOUBLE"``.
+    :raises StoreError: a target that cannot be written.
+    """
+    source = target.with_name(f".{target.name}.{os.getpid()}.json.part")
+    write_whole(source, json.dumps({"rows": list(rows)}, allow_nan=False).encode())
+    try:
+        held = f"read_json({_quoted(source)}, columns = {{rows: '{f'STRUCT({columns})[]'}'}}, maximum_object_size = 1000000000)"
+        _to_parquet(f"select unnest(rows, max_depth := 2) from {held}", target)
+    finally:
+        source.unlink(missing_ok=True)
 
 
 def _to_parquet(query: str, target: Path) -> None:

@@ -51,8 +51,8 @@ class Serial:
 
     def run(self, work: Work, cells: Iterable[Cell], on_note: Callable[[Cell, Any], None]) -> Iterator[Outcome]:
         for cell in cells:
-            with _one_thread():
-                measured, failure = _attempt(work, cell.factors, lambda note, cell=cell: on_note(cell, note))
+            with one_thread():
+                measured, failure = attempt(work, cell.factors, lambda note, cell=cell: on_note(cell, note))
             yield Outcome(cell, measured, failure)
 
 
@@ -182,10 +182,10 @@ def _serve(pipe: Connection, work: Work) -> None:
     """A worker's life: take factors, measure, answer, until told to stop or until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    with _one_thread(), suppress(EOFError, OSError):
+    with one_thread(), suppress(EOFError, OSError):
         while True:
             factors = pipe.recv()
-            pipe.send(("done", _attempt(work, factors, lambda note: pipe.send(("note", note)))))
+            pipe.send(("done", attempt(work, factors, lambda note: pipe.send(("note", note)))))
 
 
 def _leave_with_parent() -> None:
@@ -196,7 +196,7 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _attempt(work: Work, factors: Mapping[str, Any], note: Note) -> tuple[Mapping[str, Any] | None, str | None]:
+def attempt(work: Work, factors: Mapping[str, Any], note: Note) -> tuple[Mapping[str, Any] | None, str | None]:
     """What the work measured, or why it failed: a deliberate error's own sentence, or the place of an accident."""
     try:
         return work(factors, note), None
@@ -208,7 +208,7 @@ def _attempt(work: Work, factors: Mapping[str, Any], note: Note) -> tuple[Mappin
 
 
 @contextmanager
-def _one_thread() -> Generator[None, None, None]:
+def one_thread() -> Generator[None, None, None]:
     """Torch on one thread, so that sums have one order on every machine."""
     import torch
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmtheory.errors import ArgumentError, StoreError
-from mmtheory.experiment import Cell, Executor, Serial, processes
+from mmtheory.experiment import Cell, Executor, Ray, Serial, processes
 from mmtheory.experiment.settings import parse
 from synthetic.experiments._page import level
 from synthetic.experiments._run import Ran, run
@@ -73,8 +73,10 @@ class Options:
     """Run folder, new or empty; by default a new one under ./runs."""
     resume: bool = False
     """Go on with the run in --out, or with the newest one under ./runs."""
-    executor: Literal["local", "process"] = "process"
-    """local trains in this process, process in one a core."""
+    executor: Literal["local", "process", "ray"] = "process"
+    """local trains in this process, process in one a core, ray on Ray's actors (pip install 'mmtheory[ray]')."""
+    address: Annotated[str | None, tyro.conf.arg(metavar="A", help_behavior_hint="")] = None
+    """A running Ray cluster; by default Ray is started on this machine."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """Processes; by default one a core."""
     json: bool = False
@@ -89,6 +91,8 @@ def main(argv: list[str]) -> int:
     console.print(f"{cells} ensembles, {plan.seeds} paired seeds → {folder}", markup=False)
 
     def executor(count: int) -> Executor:
+        if options.executor == "ray":
+            return Ray(options.address, options.workers)
         return Serial() if options.executor == "local" else processes(options.workers, count)
 
     done = itertools.count(1)
@@ -114,6 +118,8 @@ def _plan(options: Options) -> Plan:
     """The plan that the words mean."""
     if options.world not in WORLDS:
         raise ArgumentError(f"imbalance: expected a world among {', '.join(WORLDS)}, found {options.world!r}")
+    if options.address is not None and options.executor != "ray":
+        raise ArgumentError(f"imbalance: expected --address with --executor ray, found --executor {options.executor}")
     if options.seed < 0 or options.samples < 8:
         raise ArgumentError(
             f"imbalance: expected --seed >= 0 and --samples >= 8, found {options.seed} and {options.samples}"

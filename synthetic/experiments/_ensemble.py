@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from mmtheory.batch import Batch
+from mmtheory.diagnose import follow, hits, unimodal_probes
 from mmtheory.experiment import finite
-from mmtheory.methods import METHODS, Method, default_contribution, discrepancy, label_scores
+from mmtheory.methods import METHODS, Method
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Draws, Stream
 from mmtheory.training import Settings, Trainer
@@ -23,9 +23,9 @@ WATCHED = 256
 """Training samples on which traces are taken."""
 
 
-def measure(factors: Mapping[str, Any], note: Callable[[Any], None]) -> Mapping[str, Any]:
+def measure(factors: Mapping[str, Any], _note: Callable[[Any], None]) -> Mapping[str, Any]:
     """A cell of the laboratory, as JSON; traces are means over seeds."""
-    found = trained(factors, METHODS[factors["method"]](), Stream(factors["seed"], ("imbalance",)), note)
+    found = trained(factors, METHODS[factors["method"]](), Stream(factors["seed"], ("imbalance",)))
     traces = {k: v.mean(-2).tolist() for k, v in found.traces.items()}
     metrics = {k: v.tolist() for k, v in found.metrics.items()}
     return finite({"metrics": metrics, "traces": traces, "alive": found.alive.tolist()})
@@ -40,12 +40,13 @@ class Ensemble:
     alive: Tensor
 
 
-def trained(factors: Mapping[str, Any], method: Method, root: Stream, note: Callable[[Any], None]) -> Ensemble:
+def trained(factors: Mapping[str, Any], method: Method, root: Stream) -> Ensemble:
     """Train one method at all points, learning rates and seeds of an axis in one stack, and measure it.
 
     Metrics: ``accuracy`` of the test samples, ``probe m`` (a ridge readout of encoder m's
     frozen features), ``without m`` (accuracy with modality m absent); ``validation`` and ``validation probe m`` of the validation samples.
-    Traces: ``ratio m`` (the discrepancy ratio) and ``gradient m`` (the norm of the joint loss's gradient in owner m).
+    Traces: ``ratio m`` (the discrepancy ratio) ``gradient m`` (the norm of the joint loss's gradient in encoder m),
+    ``cosine m`` (between that and the gradient of m's own loss; below 0 is a conflict).
     """
     points, rates, seeds = factors["points"], factors["rates"], factors["seeds"]
     worlds = [world_at(factors["world"], factors["dials"], point) for point in points]
@@ -61,16 +62,13 @@ def trained(factors: Mapping[str, Any], method: Method, root: Stream, note: Call
         replicates=[s for _ in range(len(points) * len(rates)) for s in seeds],
         validation=data.validation,
     )
-    traces: dict[str, list[Tensor]] = {}
-    for epoch in range(factors["epochs"]):
-        trainer.run(1)
-        for name, value in _watch(trainer, data.train.rows(slice(0, WATCHED))).items():
-            traces.setdefault(name, []).append(value)
-        note(epoch + 1)
+    seen = follow(trainer, watch=data.train.rows(slice(0, WATCHED)))
+    traces = {f"{kind} {m}": v for kind, found in (("ratio", seen.ratios), ("gradient", seen.norms), ("cosine", seen.cosines))
+              for m, v in found.items() if m in trainer.model.modalities}  # fmt: skip
     shape = (len(points), len(rates), len(seeds))
     return Ensemble(
         {name: value.reshape(shape) for name, value in _metrics(trainer, data).items()},
-        {name: torch.stack(value, -1).reshape(*shape, -1) for name, value in traces.items()},
+        {name: value.reshape(*shape, -1) for name, value in traces.items()},
         trainer.alive.reshape(shape),
     )
 
@@ -104,55 +102,13 @@ def _metrics(trainer: Trainer, data: Parts) -> dict[str, Tensor]:
     """Every metric, [R]."""
     with torch.no_grad():
         found = {
-            "accuracy": accuracy(trainer.predict(data.test), data.test.y),
-            "validation": accuracy(trainer.predict(data.validation), data.validation.y),
+            "accuracy": hits(trainer.predict(data.test), data.test.y).mean(-1),
+            "validation": hits(trainer.predict(data.validation), data.validation.y).mean(-1),
         }
-        seen, held, unseen = (trainer.model.encode(b.x) for b in (data.train, data.validation, data.test))
-        for m in trainer.model.modalities:
-            found[f"probe {m}"] = ridge_probe(seen[m], data.train.y, unseen[m], data.test.y, data.classes)
-            found[f"validation probe {m}"] = ridge_probe(
-                seen[m], data.train.y, held[m], data.validation.y, data.classes
-            )
+        for metric, batch in (("probe", data.test), ("validation probe", data.validation)):
+            found |= {f"{metric} {m}": v.mean(-1) for m, v in unimodal_probes(trainer.model, data.train, batch).items()}
         for m in trainer.model.modalities:
             gone = {**data.test.present, m: torch.zeros_like(data.test.y, dtype=torch.bool)}
-            found[f"without {m}"] = accuracy(trainer.predict(Batch(data.test.x, data.test.y, gone)), data.test.y)
+            found[f"without {m}"] = hits(trainer.predict(Batch(data.test.x, data.test.y, gone)), data.test.y).mean(-1)
     alive = trainer.alive
     return {name: torch.where(alive, value, torch.nan) for name, value in found.items()}
-
-
-def accuracy(scores: Tensor, y: Tensor) -> Tensor:
-    """Share of samples whose highest score is their label's. Shape: [*batch, n, classes], [*batch, n] to [*batch]."""
-    return (scores.argmax(-1) == y).double().mean(-1)
-
-
-def ridge_probe(seen: Tensor, y: Tensor, unseen: Tensor, truth: Tensor, classes: int, *, ridge: float = 1e-3) -> Tensor:
-    """Accuracy of a ridge regression from frozen features to one-hot labels.
-
-    Shape: seen [*batch, n, d], y [*batch, n], unseen [*batch, k, d], truth [*batch, k] to [*batch].
-
-    :param ridge: share of the mean feature variance that is added to the covariance's diagonal.
-    """
-    mean = seen.mean(-2, keepdim=True)
-    centred, target = (seen - mean).double(), one_hot(y, classes).double()
-    cov = centred.mT @ centred
-    size = cov.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None].clamp(min=1e-12)
-    weights = torch.linalg.solve(
-        cov + ridge * size * torch.eye(cov.shape[-1], dtype=cov.dtype, device=cov.device), centred.mT @ target
-    )
-    return accuracy((unseen - mean).double() @ weights + target.mean(-2, keepdim=True), truth)
-
-
-def _watch(trainer: Trainer, batch: Batch) -> dict[str, Tensor]:
-    """Discrepancy ratios and gradient norms of the joint loss on a few training samples, [R] each."""
-    model = trainer.model
-    out = model(batch.x, None, batch.present)
-    with torch.no_grad():
-        said = default_contribution(model).logits(model, out.features)
-        ratios = discrepancy(label_scores(said, batch.y))
-    loss = torch.nn.functional.cross_entropy(out.logits.flatten(0, 1), batch.y.flatten(), reduction="none")
-    found = torch.autograd.grad(
-        loss.view(batch.y.shape).mean(-1).sum(), trainer.flat.parameters, allow_unused=True, materialize_grads=True
-    )
-    flat = trainer.flat.gather(found)
-    norms = {f"gradient {m}": flat[..., trainer.flat.columns[m]].norm(dim=-1) for m in model.modalities}
-    return {**{f"ratio {m}": r for m, r in ratios.items()}, **norms}

@@ -9,11 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mmtheory.experiment import Cell, Executor, compact, made_by, open_run, write_whole
+from mmtheory.experiment import Cell, Executor, compact, made_by, open_run, to_parquet, write_whole
 
 from ._ensemble import measure
 from ._page import page
 from .imbalance import EXPERIMENT, Plan, result
+
+COLUMNS = (
+    "method VARCHAR, dial VARCHAR, level JSON, metric VARCHAR, mean DOUBLE, low DOUBLE, high DOUBLE,"
+    " delta_joint STRUCT(mean DOUBLE, low DOUBLE, high DOUBLE), seeds BIGINT, stopped BIGINT, rate DOUBLE"
+)
 
 
 @dataclass(frozen=True)
@@ -31,10 +36,11 @@ def run(
     executor: Callable[[int], Executor],
     *,
     resume: bool = False,
-    on_note: Callable[[Cell, int], None] = lambda _cell, _epoch: None,
     on_done: Callable[[Cell, str | None], None] = lambda _cell, _failure: None,
 ) -> Ran:
-    """Train what is missing, then write ``results.json``, ``cells.parquet`` and ``report.html``.
+    """Train what is missing, then write ``results.json``, ``rows.parquet``, ``cells.parquet`` and ``report.html``.
+
+    ``rows.parquet`` holds nothing of when and where: equal plans give equal bytes, whatever executed them.
 
     :param executor: makes one for so many ensembles.
     :raises StoreError: the folder cannot be used.
@@ -44,7 +50,7 @@ def run(
     missing = store.missing(cells)
     provenance = made_by(device="cpu", seed=plan.seed)
     failures: dict[str, str] = {}
-    for outcome in executor(len(missing)).run(measure, missing, on_note):
+    for outcome in executor(len(missing)).run(measure, missing, lambda _cell, _note: None):
         name = f"{outcome.cell.factors['method']}, {outcome.cell.factors['axis']}"
         if outcome.measured is None:
             failures[name] = outcome.failure or "no reason was given"
@@ -58,5 +64,6 @@ def run(
     write_whole(folder / "results.json", json.dumps(found, indent=1, allow_nan=False).encode())
     if records:
         compact(store, folder / "cells.parquet")
+        to_parquet(found["rows"], COLUMNS, folder / "rows.parquet")
         write_whole(folder / "report.html", page(found, provenance).encode())
     return Ran(found, failures, folder)

@@ -3,12 +3,11 @@
 import json
 
 import pytest
-import torch
 
 from mmtheory.errors import ArgumentError
 from mmtheory.experiment import Serial, Store
 from mmtheory.rng import Stream
-from synthetic.experiments._ensemble import measure, ridge_probe
+from synthetic.experiments._ensemble import measure
 from synthetic.experiments._inputs import parts, world_at
 from synthetic.experiments._run import run
 from synthetic.experiments.imbalance import Axis, Measured, Plan, slopes, summary, with_neutral
@@ -142,11 +141,3 @@ def test_refusals(changes, sentence):
 
 def test_one_value_has_no_interval():
     assert summary([0.5]) == {"mean": 0.5, "low": None, "high": None}
-
-
-def test_the_probe_reads_what_is_linear():
-    draws = Stream(0).draws()
-    z, y = draws.normal("z", 2, 300, 4), draws.integers("y", 3, 2, 300)
-    told = torch.cat([z, 2 * torch.nn.functional.one_hot(y, 3).double()], -1)
-    assert ridge_probe(told[:, :200], y[:, :200], told[:, 200:], y[:, 200:], 3).min() == 1
-    assert ridge_probe(z[:, :200], y[:, :200], z[:, 200:], y[:, 200:], 3).max() < 0.6

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmtheory.claims import Budget, Claim, Control, Sides, Source, Trial
+from mmtheory.diagnose import decay
 from mmtheory.methods import METHODS, Method
 from mmtheory.stats import Interval, Relation, student
 from mmtheory.world import World
@@ -94,7 +95,7 @@ class Contrasts(Claim[World]):
             "world": world.name, "dials": world.dials(), "points": self.points, "rates": [run.rate], "sizes": self.sizes,
             "seeds": list(range(trial.n)), "fusion": run.fusion, "epochs": self.epochs, "batch": 64, "optimiser": run.optimiser,
         }  # fmt: skip
-        return trained(factors, run.make(), trial.stream, lambda _epoch: None)
+        return trained(factors, run.make(), trial.stream)
 
     def controls(self) -> tuple[Control, ...]:
         made: list[Control] = []
@@ -113,11 +114,10 @@ def _value(contrast: Contrast, found: Mapping[str, Ensemble]) -> Tensor:
 
 
 def _metric(ensemble: Ensemble, name: str) -> Tensor:
-    """[point, seed]; ``decay`` is the discrepancy ratio of b at the end over its largest."""
-    if name != "decay":
+    """[point, seed]; ``kept`` is the share of its largest lead that b has at the end."""
+    if name != "kept":
         return ensemble.metrics[name][:, 0]
-    ratio = ensemble.traces["ratio b"][:, 0]
-    return (ratio[..., -1] / ratio.amax(-1)).double()
+    return 1 - decay(ensemble.traces["ratio b"][:, 0]).double()
 
 
 def prediction(

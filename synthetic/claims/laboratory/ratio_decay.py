@@ -5,9 +5,9 @@ from __future__ import annotations
 from ._contrasts import Contrast, Term, method, prediction
 
 
-def decay(more: int, less: int) -> Contrast:
-    """The ratio's last value over its largest, at one point minus at the other."""
-    return (Term(1.0, "joint", "decay", more), Term(-1.0, "joint", "decay", less))
+def kept(more: int, less: int) -> Contrast:
+    """The share of its largest lead that b keeps, at one point minus at the other."""
+    return (Term(1.0, "joint", "kept", more), Term(-1.0, "joint", "kept", less))
 
 
 RATIO_DECAY = prediction(
@@ -17,7 +17,7 @@ RATIO_DECAY = prediction(
     first=64,
     points=({"speed": 2.0}, {"information": 2.0}),
     runs={"joint": method("joint")},
-    contrasts={"decay": (decay(1, 0), 0.05)},
-    wrong={"the other way round": ("decay", (decay(0, 1), 0.1))},
+    contrasts={"decay": (kept(1, 0), 0.05)},
+    wrong={"the other way round": ("decay", (kept(0, 1), 0.1))},
     epochs=20,
 )

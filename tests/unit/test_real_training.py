@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from mmtheory.rng import Stream
 from real.cli import train as command
 from real.data import DATASETS
 from real.evaluation import accuracy, brier, calibration_error, macro_f1, negative_log_likelihood, probe
-from real.recipe import Recipe, read_recipe
+from real.recipe import Recipe, read_recipe, shipped
 from real.trainer import Fit
 
 
@@ -153,3 +155,41 @@ def test_a_probe_is_logistic_regression_and_keeps_replicates_apart():
         scaled = (x[r] - x[r].mean(0)) / (x[r].std(0) + 1e-6)
         peer = LogisticRegression(C=1 / (1e-3 * 150), max_iter=5000, tol=1e-10).fit(scaled, y[r])
         assert abs(accuracy(logits[r], y[r]) - peer.score(scaled, y[r])) <= 2 / 150
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_every_double_trains(name, tmp_path):
+    kind = DATASETS[name]
+    data = kind(kind.write_double(tmp_path))
+    fit = Fit(data, Recipe(epochs=1, width=8), split="random" if "random" in data.splits else None).run()
+    found = fit.measure()
+    assert 0 <= found["test"]["accuracy"] <= 1
+    assert set(found["probes"]) == set(data.modalities)
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_shipped_recipe_loads_and_trains(name, double):
+    recipe = read_recipe(Path(name))
+    assert recipe.source
+    assert recipe.note
+    fit = Fit(DATASETS["htad"](double), replace(recipe, epochs=2, batch_size=8)).run()
+    assert fit.trainer.epoch == 2
+
+
+def test_a_recipe_of_that_name_is_found_and_options_win(double, tmp_path, capsys):
+    words = [
+        "htad",
+        "--root",
+        str(double),
+        "--recipe",
+        "ogm-ge-crema-d",
+        "--epochs",
+        "2",
+        "--out",
+        str(tmp_path / "r"),
+        "--json",
+    ]
+    assert command(words) == 0
+    told = json.loads(capsys.readouterr().out)["recipe"]
+    assert (told["method"], told["epochs"], told["optimiser"]) == ("ogm", 2, "sgd")
+    assert told["strengths"] == {"alpha": 0.8, "ge": "paper", "form": "cvpr", "start": 0, "end": 50}

@@ -54,6 +54,9 @@ class ClosedForm:
     def __call__(self, batch: Batch) -> Passed:
         """Features, logits, loss [*batch] and flat gradient [*batch, P] of one mini-batch."""
         if batch.n not in self._plans:
+            # Full batches and the epoch's last one: an order whose length changes must not leave a plan for every length behind.
+            for n in [k for k in self._plans if k < max(self._plans)]:
+                del self._plans[n]
             self._plans[batch.n] = _Plan(self.model, self.flat, batch.n)
         return self._plans[batch.n](batch)
 

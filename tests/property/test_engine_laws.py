@@ -300,6 +300,18 @@ def test_batches_of_one_and_the_last_short_one():
     assert not torch.equal(short.flat.data, dropped.flat.data)
 
 
+def test_orders_of_every_length_leave_two_plans_behind():
+    class Shrinking(Method):
+        card = Joint.card
+
+        def on_epoch(self, view):
+            view.set_order(torch.arange(40 - view.epoch).expand(3, -1))
+
+    trainer = fresh(Shrinking(), settings=Settings(6, 16)).run()
+    assert trainer.closed is not None
+    assert len(trainer.closed._plans) == 2
+
+
 def test_wrong_labels_and_rates_are_refused_before_training():
     data = samples(3)
     data.y[1, 4] = CLASSES

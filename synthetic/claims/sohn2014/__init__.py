@@ -9,6 +9,15 @@ from mmtheory.claims import Claim
 from .conditional_loss import IDENTITY, LEAST_LOSS
 from .gaussian_pair import GAUSSIAN_PAIR
 from .gibbs import GIBBS
+from .machine import WELL_SPECIFIED
 from .optima import BLOCKS_APART, MISSPECIFIED
 
-CLAIMS: tuple[Claim[Any], ...] = (IDENTITY, LEAST_LOSS, GIBBS, BLOCKS_APART, MISSPECIFIED, GAUSSIAN_PAIR)
+CLAIMS: tuple[Claim[Any], ...] = (
+    IDENTITY,
+    LEAST_LOSS,
+    GIBBS,
+    BLOCKS_APART,
+    MISSPECIFIED,
+    GAUSSIAN_PAIR,
+    WELL_SPECIFIED,
+)

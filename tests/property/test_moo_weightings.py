@@ -547,6 +547,20 @@ def test_epo_reaches_the_ray():
     assert abs(float(x[1])) <= 0.02
 
 
+@few
+@given(st.integers(2, 5), st.sampled_from(("plain", "conflict")), st.integers(0, 30))
+def test_epo_is_optimal_by_its_dual(m, kind, seed):
+    """The dual point comes from the vertices of the other programme; even weights are seen to be wrong."""
+    _, G = gramians(m, kind, seed)
+    losses = 0.1 + Stream(seed, ("losses",)).draws(range(len(G))).uniform("f", m)
+    epo = EPO(preference=tuple(float(i + 1) for i in range(m)))
+    c = epo.certificate(G, losses, epo.weights(G, losses))
+    assert (c.gap <= 1e-8).all()
+    assert (c.primal <= 1e-8).all()
+    even = epo.certificate(G, losses, torch.full_like(losses, 1 / m))
+    assert ((even.gap + even.primal) > 1e-6).any()
+
+
 @pytest.mark.parametrize(
     ("bad", "word"),
     [

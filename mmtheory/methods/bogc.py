@@ -19,6 +19,8 @@ from .combined import TwoRows
 Variant = Literal["binomial", "dirichlet"]
 Variance = Literal["ema", "laplace"]
 TINY = 1e-12
+CACHED = 1 << 15
+"""Entries of a row, over all replicates, that are worked on at once."""
 
 
 def binomial_weights(variance: Tensor, prior: Strength = 1.0) -> Tensor:
@@ -159,26 +161,34 @@ class BOGC(TwoRows):
         self.steps += 1
         return super().on_gradients(step, gradients)
 
-    def joined(self, gradients: Gradients, modality: str, rows: Tensor) -> Tensor:
-        variance = self._variance(modality, rows)
-        if self.normalise:
-            level = variance.mean(-2, keepdim=True)
-            variance = torch.where(level > 0, variance / torch.where(level > 0, level, 1.0), 1.0)
-        weights = binomial_weights(variance, self.prior) if self.variant == "binomial" else dirichlet_weights(variance)
-        found = self.factor * (weights * rows).sum(-2)
-        return found * self._belief(variance) if self.damped else found
+    def join(self, gradients: Gradients, modality: str, fused: Tensor, own: Tensor) -> None:
+        # Dimension by dimension, so that what is in between stays in the cache; variant B sums over all of them.
+        size = max(1, CACHED // max(1, fused[..., 0].numel())) if self.variant == "binomial" else fused.shape[-1]
+        for start in range(0, fused.shape[-1], size):
+            cut = slice(start, start + size)
+            rows = torch.stack([fused[..., cut], own[..., cut]], -2)
+            fused[..., cut] = self._joined(rows, self.mean[modality][..., cut], self.square[modality][..., cut])
 
-    def _variance(self, modality: str, rows: Tensor) -> Tensor:
-        """Running estimate of every entry's variance, [*batch, 2, P_m]; zero at the first step."""
-        mean, square = self.mean[modality], self.square[modality]
+    def _joined(self, rows: Tensor, mean: Tensor, square: Tensor) -> Tensor:
+        variance = self._variance(rows, mean, square)
+        if self.normalise:
+            level = variance.mean(-2, keepdim=True).clamp(min=torch.finfo(variance.dtype).tiny)
+            variance = variance / level
+        weights = binomial_weights(variance, self.prior) if self.variant == "binomial" else dirichlet_weights(variance)
+        found = weights.mul_(rows).sum(-2).mul_(self.factor)
+        return found.mul_(self._belief(variance)) if self.damped else found
+
+    def _variance(self, rows: Tensor, mean: Tensor, square: Tensor) -> Tensor:
+        """Running estimate of every entry's variance, of the rows' shape; zero at the first step. Moves what it runs on."""
         keep = self.beta if self.steps > 1 else 0.0
         if self.variance == "laplace":
-            square.copy_(keep * square + (1 - keep) * self.samples * rows**2)
+            square.mul_(keep).addcmul_(rows, rows, value=(1 - keep) * self.samples)
             return square**2 / (square + self.tau)
         if self.steps > 1:
-            square.copy_(keep * (square + (1 - keep) * (rows - mean) ** 2))
-        mean.copy_(keep * mean + (1 - keep) * rows)
-        return square.clone()
+            gap = rows - mean
+            square.addcmul_(gap, gap, value=1 - keep).mul_(keep)
+        mean.lerp_(rows, 1 - keep)
+        return square
 
     def _belief(self, variance: Tensor) -> Tensor:
         """How certain the rows are together in each dimension; variant B's is relative, one on average."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmtheory.errors import ArgumentError
 from mmtheory.models import MultimodalModel
-from mmtheory.moo import WEIGHTINGS, Stateful, Weighting, gramian
+from mmtheory.moo import WEIGHTINGS, GramianAccumulator, Stateful, Weighting
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, unimodal_heads
@@ -47,15 +47,17 @@ class TwoRows(Method):
         return {FUSED: fused, OWN: per_replicate(self.weight, own) * own}
 
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
-        total = gradients.total()
-        for m in step.features:
-            rows = torch.stack([gradients.owned(FUSED, m), gradients.owned(OWN, m)], -2)
-            total[..., gradients.flat.columns[m]] = self.joined(gradients, m, rows)
-        return total
+        for owner in gradients.flat.columns:
+            fused, own = gradients.owned(FUSED, owner), gradients.owned(OWN, owner)
+            if owner in step.features:
+                self.join(gradients, owner, fused, own)
+            else:
+                fused.add_(own)
+        return gradients.rows[FUSED]
 
-    def joined(self, gradients: Gradients, modality: str, rows: Tensor) -> Tensor:
-        """One gradient [*batch, P_m] of an encoder from its fused and its unimodal row, [*batch, 2, P_m]."""
-        return rows.sum(-2)
+    def join(self, gradients: Gradients, modality: str, fused: Tensor, own: Tensor) -> None:
+        """Make the fused row of an encoder [*batch, P_m] its gradient, in place."""
+        fused.add_(own)
 
 
 class Combined(TwoRows):
@@ -106,17 +108,21 @@ class Combined(TwoRows):
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
         if self.scope == "encoder":
             return super().on_gradients(step, gradients)
-        total = gradients.total()
-        fused = {m: gradients.owned(FUSED, m) for m in step.features}
-        own = {m: gradients.owned(OWN, m) for m in step.features}
-        w = self.solved("joint", arrow(fused, own)).to(total.dtype)
-        for k, m in enumerate(step.features):
-            total[..., gradients.flat.columns[m]] = w[..., :1] * fused[m] + w[..., k + 1, None] * own[m]
-        return total
+        names = list(step.features)
+        pairs = [(gradients.owned(FUSED, m), gradients.owned(OWN, m)) for m in names]
+        w = self.solved("joint", arrow(pairs)).to(pairs[0][0].dtype)
+        for owner in gradients.flat.columns:
+            fused, own = gradients.owned(FUSED, owner), gradients.owned(OWN, owner)
+            k = 1 + names.index(owner) if owner in names else 0
+            if k:
+                fused.mul_(w[..., :1]).addcmul_(own, w[..., k : k + 1])
+            else:
+                fused.add_(own)
+        return gradients.rows[FUSED]
 
-    def joined(self, gradients: Gradients, modality: str, rows: Tensor) -> Tensor:
-        w = self.solved(modality, gramian(rows)).to(rows.dtype)
-        return w[..., :1] * rows[..., 0, :] + w[..., 1:] * rows[..., 1, :]
+    def join(self, gradients: Gradients, modality: str, fused: Tensor, own: Tensor) -> None:
+        w = self.solved(modality, pair(fused, own)).to(fused.dtype)
+        fused.mul_(w[..., :1]).addcmul_(own, w[..., 1:])
 
     def solved(self, name: str, G: Tensor) -> Tensor:
         """The weights of one solve; its memory moves on."""
@@ -133,17 +139,28 @@ class Combined(TwoRows):
             self.memory[name] = folded(old, [state[f"{name} {i}"] for i in range(len(unfolded(old)))])
 
 
-def arrow(fused: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Tensor:
+def pair(fused: Tensor, own: Tensor) -> Tensor:
+    """Gramian [*batch, 2, 2] of two gradients [*batch, P] in float64, without putting them side by side.
+
+    >>> pair(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0])).tolist()
+    [[5.0, 2.0], [2.0, 1.0]]
+    """
+    total = GramianAccumulator(2, tuple(fused.shape[:-1]), fused.device)
+    total.add([fused, own])
+    return total.total
+
+
+def arrow(rows: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Gramian [*batch, M + 1, M + 1] of the fused and the M unimodal gradients, of which no two unimodal ones overlap.
 
-    >>> arrow({"a": torch.tensor([1.0])}, {"a": torch.tensor([2.0])}).tolist()
+    >>> arrow([(torch.tensor([1.0]), torch.tensor([2.0]))]).tolist()
     [[1.0, 2.0], [2.0, 4.0]]
     """
-    f, o = list(fused.values()), list(own.values())
-    size = len(f) + 1
-    G = f[0].new_zeros(*f[0].shape[:-1], size, size, dtype=torch.float64)
-    for k in range(1, size):
-        G[..., 0, 0] += (f[k - 1].double() ** 2).sum(-1)
-        G[..., k, k] = (o[k - 1].double() ** 2).sum(-1)
-        G[..., 0, k] = G[..., k, 0] = (f[k - 1].double() * o[k - 1].double()).sum(-1)
+    blocks = [pair(fused, own) for fused, own in rows]
+    size = len(blocks) + 1
+    G = blocks[0].new_zeros(*blocks[0].shape[:-2], size, size)
+    for k, block in enumerate(blocks, 1):
+        G[..., 0, 0] += block[..., 0, 0]
+        G[..., k, k] = block[..., 1, 1]
+        G[..., 0, k] = G[..., k, 0] = block[..., 0, 1]
     return G

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from mmtheory import moo
-from mmtheory.moo import gramian
 
 from ._method import Card, Gradients, Strength, per_replicate
-from .combined import Combined
+from .combined import Combined, pair
 
 
 @final
@@ -51,19 +50,21 @@ class MMPareto(Combined):
         self.rule = moo.MMPareto(gamma=1.0 if isinstance(gamma, Tensor) else gamma, rescale=rescale)
         super().__init__(self.rule, weight=weight)
 
-    def joined(self, gradients: Gradients, modality: str, rows: Tensor) -> Tensor:
-        found = self._by_rule(gradients, modality, rows)
-        return found * per_replicate(self.gamma, found) if isinstance(self.gamma, Tensor) else found
+    def join(self, gradients: Gradients, modality: str, fused: Tensor, own: Tensor) -> None:
+        self._by_rule(gradients, modality, fused, own)
+        if isinstance(self.gamma, Tensor):
+            fused.mul_(per_replicate(self.gamma, fused))
 
-    def _by_rule(self, gradients: Gradients, modality: str, rows: Tensor) -> Tensor:
+    def _by_rule(self, gradients: Gradients, modality: str, fused: Tensor, own: Tensor) -> None:
         if self.rule.rescale == "encoder":
-            return super().joined(gradients, modality, rows)
+            super().join(gradients, modality, fused, own)
+            return
         start = gradients.flat.columns[modality].start
         spans = [
             slice(s.start - start, s.stop - start)
             for s in gradients.flat.spans
             if start <= s.start < gradients.flat.columns[modality].stop
         ]
-        w = self.rule.tensor_weights(torch.stack([gramian(rows[..., s]) for s in spans], -3)).to(rows.dtype)
-        parts = [(w[..., k, :, None] * rows[..., s]).sum(-2) for k, s in enumerate(spans)]
-        return torch.cat(parts, -1)
+        w = self.rule.tensor_weights(torch.stack([pair(fused[..., s], own[..., s]) for s in spans], -3)).to(fused.dtype)
+        for k, s in enumerate(spans):
+            fused[..., s].mul_(w[..., k, :1]).addcmul_(own[..., s], w[..., k, 1:])

@@ -40,13 +40,15 @@ class Ensemble:
     alive: Tensor
 
 
-def trained(factors: Mapping[str, Any], method: Method, root: Stream) -> Ensemble:
+def trained(factors: Mapping[str, Any], method: Method, root: Stream, *, watch: bool = True) -> Ensemble:
     """Train one method at all points, learning rates and seeds of an axis in one stack, and measure it.
 
     Metrics: ``accuracy`` of the test samples, ``probe m`` (a ridge readout of encoder m's
     frozen features), ``without m`` (accuracy with modality m absent); ``validation`` and ``validation probe m`` of the validation samples.
     Traces: ``ratio m`` (the discrepancy ratio) ``gradient m`` (the norm of the joint loss's gradient in encoder m),
     ``cosine m`` (between that and the gradient of m's own loss; below 0 is a conflict).
+
+    :param watch: take traces, which costs half as much again.
     """
     points, rates, seeds = factors["points"], factors["rates"], factors["seeds"]
     worlds = [world_at(factors["world"], factors["dials"], point) for point in points]
@@ -62,15 +64,21 @@ def trained(factors: Mapping[str, Any], method: Method, root: Stream) -> Ensembl
         replicates=[s for _ in range(len(points) * len(rates)) for s in seeds],
         validation=data.validation,
     )
-    seen = follow(trainer, watch=data.train.rows(slice(0, WATCHED)))
-    traces = {f"{kind} {m}": v for kind, found in (("ratio", seen.ratios), ("gradient", seen.norms), ("cosine", seen.cosines))
-              for m, v in found.items() if m in trainer.model.modalities}  # fmt: skip
+    traces = _followed(trainer, data) if watch else dict[str, Tensor]()
+    trainer.run()
     shape = (len(points), len(rates), len(seeds))
     return Ensemble(
         {name: value.reshape(shape) for name, value in _metrics(trainer, data).items()},
         {name: value.reshape(*shape, -1) for name, value in traces.items()},
         trainer.alive.reshape(shape),
     )
+
+
+def _followed(trainer: Trainer, data: Parts) -> dict[str, Tensor]:
+    """Traces of the whole training, [R, epoch]."""
+    seen = follow(trainer, watch=data.train.rows(slice(0, WATCHED)))
+    kinds = {"ratio": seen.ratios, "gradient": seen.norms, "cosine": seen.cosines}
+    return {f"{kind} {m}": found[m] for kind, found in kinds.items() for m in trainer.model.modalities}
 
 
 def _for_rates(drawn: Parts, points: int, rates: int, seeds: int) -> Parts:

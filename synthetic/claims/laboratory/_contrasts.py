@@ -95,7 +95,8 @@ class Contrasts(Claim[World]):
             "world": world.name, "dials": world.dials(), "points": self.points, "rates": [run.rate], "sizes": self.sizes,
             "seeds": list(range(trial.n)), "fusion": run.fusion, "epochs": self.epochs, "batch": 64, "optimiser": run.optimiser,
         }  # fmt: skip
-        return trained(factors, run.make(), trial.stream)
+        watch = any(term.metric == "kept" for contrast, _ in self.contrasts.values() for term in contrast)
+        return trained(factors, run.make(), trial.stream, watch=watch)
 
     def controls(self) -> tuple[Control, ...]:
         made: list[Control] = []

@@ -6,18 +6,27 @@ from typing import Any
 
 from mmtheory.claims import Claim
 
+from .blocks import BLOCKS
+from .convergence import REACHES, STUCK_POINT
 from .convex_rates import CONVEX_RATE, STRONGLY_CONVEX_RATE
 from .min_norm import MIN_NORM
+from .monotone_tradeoff import MONOTONE_TRADEOFF
 from .nonconflicting import NON_CONFLICTING
+from .rescaling import RESCALING
 from .stationarity import INEXACT_SOLVER, STATIONARITY
 from .sufficient_decrease import SUFFICIENT_DECREASE
 
 CLAIMS: tuple[Claim[Any], ...] = (
     MIN_NORM,
+    REACHES,
     SUFFICIENT_DECREASE,
     STATIONARITY,
     INEXACT_SOLVER,
     CONVEX_RATE,
     STRONGLY_CONVEX_RATE,
     NON_CONFLICTING,
+    BLOCKS,
+    STUCK_POINT,
+    MONOTONE_TRADEOFF,
+    RESCALING,
 )

@@ -1,0 +1,77 @@
+"""``mmtheory data``, ``train`` and ``bench`` as a user meets them: a killed run goes on to the same bytes, bad input costs exit 2."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from real.data import DATASETS
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def double(tmp_path: Path) -> Path:
+    return DATASETS["htad"].write_double(tmp_path / "double")
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(run, spawn, double: Path, tmp_path: Path) -> None:
+    words = ["train", "htad", "--root", str(double), "--method", "ogm-ge", "--epochs", "60", "--batch-size", "4"]
+    child = spawn(*words, "--out", "killed")
+    checkpoint, limit = tmp_path / "killed/checkpoint.safetensors", time.monotonic() + 90
+    while not checkpoint.exists():
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+    child.kill()
+    child.wait()
+    assert not (tmp_path / "killed/result.json").exists()
+    assert run(*words, "--out", "killed", "--resume").returncode == 0
+    assert run(*words, "--out", "whole").returncode == 0
+    assert checkpoint.read_bytes() == (tmp_path / "whole/checkpoint.safetensors").read_bytes()
+    killed, whole = (json.loads((tmp_path / f / "result.json").read_text()) for f in ("killed", "whole"))
+    assert killed["test"] == whole["test"]
+    assert killed["shapley"] == whole["shapley"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("data", "check", "htat"), "did you mean htad"),
+        (("data", "check", "crema-d"), "expected --root DIR"),
+        (("data", "check", "crema-d", "--root", "nowhere"), "nowhere: expected the folder of crema-d"),
+        (("train", "htad", "--method", "ogmge"), "did you mean ogm-ge"),
+        (("train", "htad", "--root", "double", "--recipe", "none.toml"), "none.toml"),
+        (("bench", "--datasets", "htad", "--methods", "none"), "expected a method among"),
+        (("bench", "--datasets", "ucf101"), "expected --root DIR"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(run, double: Path, words: tuple[str, ...], sentence: str) -> None:
+    done = run(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("mmtheory: ")
+    assert sentence in last
+
+
+def test_a_broken_line_is_named_by_file_and_number(run, double: Path) -> None:
+    file = double / "htad.csv"
+    lines = file.read_text().splitlines()
+    lines[4] = lines[4].rsplit(",", 1)[0] + ",one"
+    file.write_text("\n".join(lines))
+    done = run("data", "check", "htad", "--root", str(double))
+    assert done.returncode == 2
+    assert "htad.csv, line 5: expected numbers" in done.stderr
+
+
+def test_the_three_commands_work_together(run, double: Path) -> None:
+    assert run("data", "check", "htad", "--root", str(double)).returncode == 0
+    assert run("data", "prepare", "htad", "--root", str(double)).returncode == 0
+    done = run("bench", "--datasets", "htad", "--root", str(double), "--methods", "ume", "--seeds", "2", "--epochs", "2",
+               "--workers", "2", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert {row["method"] for row in rows} == {"joint", "ume"}

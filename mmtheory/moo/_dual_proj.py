@@ -13,6 +13,8 @@ from ._checks import on_simplex, preference_of
 from ._nnqp import nnqp
 from ._weighting import Weighting
 
+PAIR = 2
+
 
 @final
 @dataclass(frozen=True)
@@ -40,7 +42,12 @@ class DualProj(Weighting):
 
     def solve(self, gramian: Tensor) -> Tensor:
         p = preference_of(self.preference, gramian)
-        return p + nnqp(gramian, product(gramian, p.expand(gramian.shape[:-1])))
+        slopes = product(gramian, p.expand(gramian.shape[:-1]))
+        if gramian.shape[-1] == PAIR:
+            # At most one of two rows can stand against Jᵀp, and raising its weight does not turn the other.
+            lengths = gramian.diagonal(dim1=-2, dim2=-1)
+            return p - slopes.clamp(max=0) / torch.where(lengths > 0, lengths, 1.0)
+        return p + nnqp(gramian, slopes)
 
     def certificate(self, gramian: Tensor, weights: Tensor) -> Certificate:
         G, w = gramian.detach().double(), weights.detach().double()

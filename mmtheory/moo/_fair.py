@@ -15,6 +15,7 @@ from ._checks import numbers, settled, within
 from ._nnqp import SOLVE
 from ._weighting import Weighting
 
+PAIR = 2
 ROUNDS = 100
 COARSE = 1e-6
 POLISH = 4
@@ -25,6 +26,8 @@ def bargain(gramian: Tensor, alpha: float) -> Tensor:
 
     With b = D w this is :math:`(Cb)_i = k_i b_i^{-1/\alpha}`, the stationarity of a strictly convex barrier function, whatever the rank of C.
     """
+    if alpha == 1 and gramian.shape[-1] == PAIR:
+        return _of_two(gramian)
     one = numbers(gramian) if gramian.ndim == 2 else None
     if one is not None:
         with np.errstate(all="ignore"):  # without a solution the iterates overflow, which the residual shows
@@ -86,6 +89,15 @@ def _bargain_of_one(G: np.ndarray, alpha: float) -> np.ndarray:
         largest = max(1.0, (1 + power) / 2) * float(np.abs(move / b).max())
         b = b + (move / (1 + largest) if largest > 0.25 else move)
     return np.where(live, best * inverse, 0.0)
+
+
+def _of_two(gramian: Tensor) -> Tensor:
+    """The closed form for m = 2: 1/(‖g_i‖ √(1 + cos)), the bisector; held finite where the two are opposite and there is none."""
+    norms = gramian.diagonal(dim1=-2, dim2=-1).sqrt()
+    live = norms > 0
+    inverse = torch.where(live, 1 / norms, 0.0)
+    raised = 1 + gramian[..., 0, 1, None] * inverse.prod(-1, keepdim=True)
+    return inverse * raised.clamp(min=torch.finfo(gramian.dtype).eps).rsqrt()
 
 
 def residual(gramian: Tensor, weights: Tensor, alpha: float) -> Tensor:

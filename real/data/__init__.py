@@ -15,13 +15,19 @@ from .clips import KineticsSounds as KineticsSounds
 from .cremad import CremaD as CremaD
 from .features import Scene15 as Scene15
 from .features import Wikipedia as Wikipedia
+from .flickr import MirFlickr as MirFlickr
 from .food101 import Food101 as Food101
+from .funny import UrFunny as UrFunny
+from .gestures import Ntu60 as Ntu60
+from .gestures import NvGesture as NvGesture
 from .htad import Htad as Htad
+from .iemocap import Iemocap as Iemocap
 from .mimic import MimicIii as MimicIii
 from .mnists import AvMnist as AvMnist
 from .mnists import CgMnist as CgMnist
 from .mosi import CmuMosei as CmuMosei
 from .mosi import CmuMosi as CmuMosi
+from .reviews import Mrhp as Mrhp
 from .tweets import MvsaSingle as MvsaSingle
 from .tweets import Twitter2015 as Twitter2015
 from .ucf101 import Ucf101 as Ucf101
@@ -49,6 +55,12 @@ DATASETS: Mapping[str, type[Dataset]] = MappingProxyType({
         CmuMosei,
         AvMnist,
         MimicIii,
+        Iemocap,
+        UrFunny,
+        MirFlickr,
+        Ntu60,
+        NvGesture,
+        Mrhp,
     )
 })  # fmt: skip
 """Every data set by name."""

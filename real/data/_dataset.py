@@ -97,6 +97,8 @@ class Dataset(ABC):
     """Names of its splits, the default first: ``random``, a published one, or a kind of group that train and test do not share."""
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({})
     """Expected numbers: ``samples``, ``classes``, and ``<split> train`` and the like for published splits."""
+    recalled: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    """Numbers that are said of it but were not read in a source: ``check`` shows them beside what it found, and refuses nothing."""
     needs_root: ClassVar[bool] = True
 
     def __init__(self, root: Path | None = None) -> None:
@@ -270,6 +272,7 @@ class Dataset(ABC):
             "classes": dict(zip(self.classes, index.y.bincount(minlength=len(self.classes)).tolist(), strict=True)),
             "files": files,
             "splits": parts,
+            "recalled": {what: [wanted, self._count(index, what)] for what, wanted in self.recalled.items()},
             "double": self.double,
         }
 

@@ -45,21 +45,27 @@ def _square(held: Any, edge: int) -> np.ndarray:  # noqa: ANN401 (Pillow's pictu
 def spread(count: int, total: int) -> list[int]:
     """The middles of ``count`` equal stretches of ``total`` places; places repeat where there are too few.
 
+    :raises DataError: no places.
+
     >>> spread(3, 9)
     [1, 4, 7]
     """
+    if not total:
+        raise DataError(f"frames: expected at least one of {count}, found none")
     return [min(total - 1, int((i + 0.5) * total / count)) for i in range(count)]
 
 
-def frames(source: Path, count: int, edge: int) -> np.ndarray:
+def frames(source: Path, count: int, edge: int, span: slice = slice(None)) -> np.ndarray:
     """Frames spread over a clip, or over a folder of extracted frames in the order of their names: uint8 [3·count, edge, edge].
+
+    :param span: the stretch of frames to take them from.
 
     :raises DataError: no frames, a broken one, or a clip without PyAV to open it.
     """
     if source.is_dir():
-        found = extracted(source)
+        found = extracted(source)[span]
         return np.concatenate([picture(found[i], edge) for i in spread(count, len(found))])
-    shown = list(_decoded(source, "video"))
+    shown = list(_decoded(source, "video"))[span]
     return np.concatenate([_square(shown[i].to_image(), edge) for i in spread(count, len(shown))])
 
 

@@ -206,7 +206,8 @@ class Trainer:
             gradients = self._rows(losses, phase.rows)
             with torch.no_grad():
                 total = self.method.on_gradients(step, gradients)
-        return [losses[row].detach() for row in phase.rows], gradients, total
+        # What a mask hides from the loss can still make its gradient infinite: 0 · ∞.
+        return [*(losses[row].detach() for row in phase.rows), total.sum(-1)], gradients, total
 
     def _rows(self, losses: Mapping[str, Tensor], rows: Sequence[str]) -> Gradients:
         """One backward a row over all parameters; owners that a row does not reach are known structurally, not by a zero."""

@@ -9,15 +9,20 @@ from mmtheory.claims import Claim
 from .blocks import BLOCKS
 from .convergence import REACHES, STUCK_POINT
 from .convex_rates import CONVEX_RATE, STRONGLY_CONVEX_RATE
+from .feasibility import FEASIBILITY
+from .gramian_bias import GRAMIAN_BIAS
 from .min_norm import MIN_NORM
 from .monotone_tradeoff import MONOTONE_TRADEOFF
 from .nonconflicting import NON_CONFLICTING
+from .population_conflict import POPULATION_CONFLICT
 from .rescaling import RESCALING
+from .smooth_lexicographic import SMOOTH_LEXICOGRAPHIC
 from .stationarity import INEXACT_SOLVER, STATIONARITY
 from .sufficient_decrease import SUFFICIENT_DECREASE
 
 CLAIMS: tuple[Claim[Any], ...] = (
     MIN_NORM,
+    POPULATION_CONFLICT,
     REACHES,
     SUFFICIENT_DECREASE,
     STATIONARITY,
@@ -28,5 +33,8 @@ CLAIMS: tuple[Claim[Any], ...] = (
     BLOCKS,
     STUCK_POINT,
     MONOTONE_TRADEOFF,
+    SMOOTH_LEXICOGRAPHIC,
+    FEASIBILITY,
     RESCALING,
+    GRAMIAN_BIAS,
 )

@@ -40,7 +40,9 @@ class Ensemble:
     alive: Tensor
 
 
-def trained(factors: Mapping[str, Any], method: Method, root: Stream, *, watch: bool = True) -> Ensemble:
+def trained(
+    factors: Mapping[str, Any], method: Method, root: Stream, *, drawn: Parts | None = None, watch: bool = True
+) -> Ensemble:
     """Train one method at all points, learning rates and seeds of an axis in one stack, and measure it.
 
     Metrics: ``accuracy`` of the test samples, ``probe m`` (a ridge readout of encoder m's
@@ -48,12 +50,11 @@ def trained(factors: Mapping[str, Any], method: Method, root: Stream, *, watch: 
     Traces: ``ratio m`` (the discrepancy ratio) ``gradient m`` (the norm of the joint loss's gradient in encoder m),
     ``cosine m`` (between that and the gradient of m's own loss; below 0 is a conflict).
 
+    :param drawn: samples from ``samples`` with the same factors, where several methods share them.
     :param watch: take traces, which costs half as much again.
     """
     points, rates, seeds = factors["points"], factors["rates"], factors["seeds"]
-    worlds = [world_at(factors["world"], factors["dials"], point) for point in points]
-    drawn = parts(worlds, factors["sizes"], stream=root.child("data"), seeds=seeds)
-    data = _for_rates(drawn, len(points), len(rates), len(seeds))
+    data = _for_rates(drawn or samples(factors, root), len(points), len(rates), len(seeds))
     lr = torch.tensor(rates, dtype=torch.float32)[None, :, None].expand(len(points), -1, len(seeds)).reshape(-1)
     trainer = Trainer(
         _builder(data, factors["fusion"]),
@@ -72,6 +73,12 @@ def trained(factors: Mapping[str, Any], method: Method, root: Stream, *, watch: 
         {name: value.reshape(*shape, -1) for name, value in traces.items()},
         trainer.alive.reshape(shape),
     )
+
+
+def samples(factors: Mapping[str, Any], root: Stream) -> Parts:
+    """What an ensemble with these factors is trained and judged on."""
+    worlds = [world_at(factors["world"], factors["dials"], point) for point in factors["points"]]
+    return parts(worlds, factors["sizes"], stream=root.child("data"), seeds=factors["seeds"])
 
 
 def _followed(trainer: Trainer, data: Parts) -> dict[str, Tensor]:

@@ -66,16 +66,16 @@ def parts(worlds: Sequence[World], sizes: Sequence[int], *, stream: Stream, seed
 
 def _stacked(world: World, n: int, stream: Stream, seeds: Sequence[int]) -> Batch:
     """n samples a seed as float32, [seeds, n, d]."""
-    drawn = [world.sample(n, stream=stream.child(seed)) for seed in seeds]
-    x = {m: torch.stack([_real(world, m, b.x[m]) for b in drawn]) for m in world.modalities}
-    present = {m: torch.stack([b.present[m] for b in drawn]) for m in drawn[0].present}
-    return Batch(x, torch.stack([b.y for b in drawn]).long(), present)
+    drawn = world.sample(n, stream=stream, replicates=range(min(seeds), max(seeds) + 1))
+    kept = torch.tensor([seed - min(seeds) for seed in seeds])
+    x = {m: _real(world, m, v[kept], drawn.y.ndim) for m, v in drawn.x.items()}
+    return Batch(x, drawn.y[kept].long(), {m: v[kept] for m, v in drawn.present.items()})
 
 
-def _real(world: World, modality: str, x: Tensor) -> Tensor:
+def _real(world: World, modality: str, x: Tensor, axes: int) -> Tensor:
     """Symbols one-hot, numbers as they are, a trailing axis where there is none."""
     if x.is_floating_point():
-        return (x if x.ndim > 1 else x.unsqueeze(-1)).float()
+        return (x if x.ndim > axes else x.unsqueeze(-1)).float()
     if not isinstance(world, Enumerated):
         raise ArgumentError(f"{world.name}: expected real inputs or a world that is a table of symbols, found integers")
     return one_hot(x, world.table.shape[world.modalities.index(modality)]).float()

@@ -21,7 +21,7 @@ def finding(claim: str = "x", verdict: str = "holds", **changes: Any) -> dict[st
         "claim": claim, "source": "someone2026, Theorem <1>", "tag": "derived here", "verdict": verdict, "left": [0.9, 1.1], "relation": "==",
         "right": [1.0, 1.0], "n": 1000, "alpha": 1e-6, "world": "coin(mean=1)", "controls": [{"name": "c & d", "verdict": "violated"}],
         "seconds": 1.25, "statement": "a < b for <every> x_S", "registered": "holds", "as_registered": verdict == "holds", "margin": 0.1,
-        "unit": "samples", "case": "first", "dials": {}, "stream": "Stream(0, ('x',))", "broken_assumptions": [],
+        "unit": "samples", "case": "first", "dials": {}, "stream": "Stream(0, ('x',))", "broken_assumptions": [], "ladder": [], "tightness": None, "remarks": [],
         "cases": [{"name": n, "left": left, "right": right, "verdict": "holds"} for n, left, right in cases], **changes,
     }  # fmt: skip
 

@@ -14,7 +14,7 @@ from mmtheory.diagnose import decay
 from mmtheory.methods import METHODS, Method
 from mmtheory.stats import Interval, Relation, student
 from mmtheory.world import World
-from synthetic.experiments._ensemble import Ensemble, trained
+from synthetic.experiments._ensemble import Ensemble, samples, trained
 from synthetic.worlds import TwoDials
 
 Point = Mapping[str, Any]
@@ -86,17 +86,18 @@ class Contrasts(Claim[World]):
         return {case: Interval.exact(threshold) for case, (_, threshold) in self.contrasts.items()}
 
     def empirical(self, world: World, trial: Trial) -> Sides:
-        found = {name: self._trained(world, run, trial) for name, run in self.runs.items()}
+        factors = {
+            "world": world.name, "dials": world.dials(), "points": self.points, "sizes": self.sizes, "seeds": list(range(trial.n)),
+            "epochs": self.epochs, "batch": 64,
+        }  # fmt: skip
+        drawn = samples(factors, trial.stream)
+        watch = any(term.metric == "kept" for contrast, _ in self.contrasts.values() for term in contrast)
+        found: dict[str, Ensemble] = {}
+        for name, run in self.runs.items():
+            here = {**factors, "rates": [run.rate], "fusion": run.fusion, "optimiser": run.optimiser}
+            found[name] = trained(here, run.make(), trial.stream, drawn=drawn, watch=watch)
         share = trial.alpha / len(self.contrasts)
         return {case: student(_value(contrast, found), alpha=share) for case, (contrast, _) in self.contrasts.items()}
-
-    def _trained(self, world: World, run: Run, trial: Trial) -> Ensemble:
-        factors = {
-            "world": world.name, "dials": world.dials(), "points": self.points, "rates": [run.rate], "sizes": self.sizes,
-            "seeds": list(range(trial.n)), "fusion": run.fusion, "epochs": self.epochs, "batch": 64, "optimiser": run.optimiser,
-        }  # fmt: skip
-        watch = any(term.metric == "kept" for contrast, _ in self.contrasts.values() for term in contrast)
-        return trained(factors, run.make(), trial.stream, watch=watch)
 
     def controls(self) -> tuple[Control, ...]:
         made: list[Control] = []

@@ -291,7 +291,8 @@ class Trainer:
         for k, v in self.model.named_buffers():
             v.copy_(state[f"buffer.{k}"])
         self.optimiser.load_state_dict(_under("optimiser.", state))
-        self.method.load_state_dict(_under("method.", state))
+        own = _under("method.", state)  # from wherever it was kept to where the method works
+        self.method.load_state_dict({k: v.to(self.device) for k, v in own.items()})
         self.epoch = int(state["epoch"])
         self.alive.copy_(state["alive"])
         self.last_epoch.copy_(state["last_epoch"])

@@ -213,9 +213,10 @@ def floor(replicates):
 
 @pytest.mark.parametrize(("replicates", "rounds"), [(64, 8), (512, 3)])
 def test_stacked_replicates_against_a_loop_over_them(replicates, rounds, capsys):
-    """The goal is 12 times the plain loop and 1.5 times vmap; the limits leave room for a busy machine.
+    """The goals are 12 times the plain loop, not met here, and 1.5 times vmap; the limits leave room for a busy machine.
 
-    ``bare products`` is the same count of matrix products without anything around them: what no arrangement of torch calls can pass.
+    ``bare products`` is the same count of matrix products without anything around them, what no arrangement of torch calls can pass.
+    Where a plain loop takes 3,000 steps a second that is 14 times the loop, and stacked training reaches 0.7 of it: 9.5 to 10 times.
     """
     works = {
         "stacked": Stacked(replicates, 4 if replicates == 64 else 2),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmtheory.errors import ArgumentError
 from mmtheory.models import MultimodalModel
-from mmtheory.moo import WEIGHTINGS, GramianAccumulator, Stateful, Weighting
+from mmtheory.moo import EPO, STCH, WEIGHTINGS, GramianAccumulator, Stateful, Weighting
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, unimodal_heads
@@ -43,8 +43,10 @@ class TwoRows(Method):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         fused = step.cross_entropy(required(step.logits))
-        own = torch.stack([own_cross_entropy(step, m, f) for m, f in head_logits(step).items()]).sum(0)
-        return {FUSED: fused, OWN: per_replicate(self.weight, own) * own}
+        own = {m: own_cross_entropy(step, m, f) for m, f in head_logits(step).items()}
+        own = {m: per_replicate(self.weight, loss) * loss for m, loss in own.items()}
+        self.seen = {FUSED: fused.detach(), **{m: loss.detach() for m, loss in own.items()}}
+        return {FUSED: fused, OWN: torch.stack(list(own.values())).sum(0)}
 
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
         for owner in gradients.flat.columns:
@@ -65,7 +67,7 @@ class Combined(TwoRows):
 
     .. math:: d_m = w^m_0\, g^m_{\mathrm{fused}} + w^m_1\, g^m_{\mathrm{own}}, \qquad w^m = \mathcal{A}(J_m J_m^\top)
 
-    :param weighting: a name of ``moo.WEIGHTINGS`` or an instance. Most give convex weights: the step is then about half of the uniform
+    :param weighting: a name of ``moo.WEIGHTINGS`` or an instance; or ``moo.STCH`` or ``moo.EPO``, which look at the losses too. Most give convex weights: the step is then about half of the uniform
         multi-loss's, which a comparison has to make up for by sweeping the learning rate.
     :param weight: factor on the unimodal losses.
     :param scope: ``encoder`` solves for each encoder on its own, m = 2; ``joint`` once for the fused and all M unimodal losses over the
@@ -81,11 +83,13 @@ class Combined(TwoRows):
         cost="1F + 2B, one Gramian and one solve an encoder",
         differences=(
             "the released codes of most weightings take all parameters as one block; scope = 'joint' is that, over the encoders",
+            "MoCo's weights follow the Gramian of this step's gradients; the paper tracks the gradients themselves over steps",
+            "FAMO, which needs the losses once more after the step, and GradDrop, which has no weights, are not served",
         ),
     )
 
     def __init__(
-        self, weighting: str | Weighting = "upgrad", *, weight: Strength = 1.0, scope: Scope = "encoder"
+        self, weighting: str | Weighting | STCH | EPO = "upgrad", *, weight: Strength = 1.0, scope: Scope = "encoder"
     ) -> None:
         super().__init__(weight)
         if isinstance(weighting, str) and weighting not in WEIGHTINGS:
@@ -126,6 +130,12 @@ class Combined(TwoRows):
 
     def solved(self, name: str, G: Tensor) -> Tensor:
         """The weights of one solve; its memory moves on."""
+        if isinstance(self.weighting, STCH | EPO):
+            names = list(self.seen) if name == "joint" else [FUSED, name]
+            losses = torch.stack([self.seen[k] for k in names], -1).double()
+            if isinstance(self.weighting, STCH):
+                return self.weighting.weights(losses)
+            return self.weighting.weights(G, losses, validate=False)
         if name not in self.memory:
             return self.weighting.weights(G, validate=False)
         w, self.memory[name] = cast("Stateful[Any]", self.weighting).step(G, self.memory[name], validate=False)

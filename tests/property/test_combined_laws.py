@@ -10,7 +10,7 @@ from mmtheory.batch import Batch
 from mmtheory.errors import ArgumentError
 from mmtheory.methods import MIMO, Combined, MMPareto, NGDiff, Uniform
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
-from mmtheory.moo import WEIGHTINGS, moo_backward
+from mmtheory.moo import EPO, STCH, WEIGHTINGS, moo_backward
 from mmtheory.rng import Stream
 from mmtheory.training import Settings, Trainer
 
@@ -89,6 +89,23 @@ def test_one_solve_for_all_encoders_is_moo_backward_over_what_is_shared(name, se
     moo_backward(losses, encoders, weighting, scope="shared", mask={"rest": ["fused"]})
     for m in ORDER:
         assert (step[m] - flat(blocks[m])).abs().max() <= 1e-8 * (1 + step[m].abs().max())
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_weightings_that_look_at_losses_see_this_steps(seed):
+    losses, blocks = losses_and_blocks(seed)
+    stacked = torch.stack([losses[k].detach() for k in ("fused", *ORDER)], -1)
+    rows = {k: torch.autograd.grad(losses[k].sum(), blocks["a"], retain_graph=True) for k in ("fused", "a")}
+    flat_rows = [torch.cat([g.reshape(R, -1) for g in row], -1) for row in rows.values()]
+    w = STCH(mu=0.5).weights(stacked)
+    _, step = moved(Combined(STCH(mu=0.5), scope="joint"), seed)
+    assert (step["a"] - w[:, :1] * flat_rows[0] - w[:, 1:2] * flat_rows[1]).abs().max() <= 1e-10
+    epo = EPO(preference=(1.0, 2.0))
+    J = torch.stack(flat_rows, -2)
+    w = epo.weights(J @ J.mT, stacked[:, :2])
+    _, step = moved(Combined(epo), seed)
+    assert (step["a"] - (w.unsqueeze(-1) * J).sum(-2)).abs().max() <= 1e-9
 
 
 @settings(max_examples=20, deadline=None)

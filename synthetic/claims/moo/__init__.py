@@ -7,6 +7,7 @@ from typing import Any
 from mmtheory.claims import Claim
 
 from .blocks import BLOCKS
+from .ca_distance import HORIZON_EXPONENTS
 from .convergence import REACHES, STUCK_POINT
 from .convex_rates import CONVEX_RATE, STRONGLY_CONVEX_RATE
 from .feasibility import FEASIBILITY
@@ -37,4 +38,5 @@ CLAIMS: tuple[Claim[Any], ...] = (
     FEASIBILITY,
     RESCALING,
     GRAMIAN_BIAS,
+    HORIZON_EXPONENTS,
 )

@@ -128,20 +128,25 @@ def measure(roots: Mapping[str, str], factors: Mapping[str, Any], _note: object)
     told: dict[str, Any] = {**settings["recipe"], "milestones": tuple(settings["recipe"]["milestones"])}
     recipe = replace(Recipe(**told), method=factors["method"])
     data = DATASETS[name](Path(roots[name]) if name in roots else None)
-    start = time.perf_counter()
+    start, dtype = time.perf_counter(), getattr(torch, recipe.dtype)
     split, device, lrs, seeds = settings["splits"].get(name), settings["device"], settings["lrs"], factors["seeds"]
-    parts = [standardised(data.load(split, seed=seed), data.modalities) for seed in seeds[:1]]
+    parts = [standardised(data.load(split, seed=seed), data.modalities, dtype) for seed in seeds[:1]]
     size = sum(v.numel() * v.element_size() for v in parts[0].train.x.values())
     alike = True
     if size * len(seeds) * len(lrs) <= STACKED_BYTES:
-        parts += [standardised(data.load(split, seed=seed), data.modalities) for seed in seeds[1:]]
+        parts += [standardised(data.load(split, seed=seed), data.modalities, dtype) for seed in seeds[1:]]
         alike = len({(p.train.n, p.validation.n, p.test.n) for p in parts}) == 1
     if len(parts) == len(seeds) and alike:
         found = [chosen(data, stacked(parts), recipe, seeds, lrs, device)]
     else:
         found = [
             chosen(
-                data, moved(standardised(data.load(split, seed=s), data.modalities), device), recipe, [s], lrs, device
+                data,
+                moved(standardised(data.load(split, seed=s), data.modalities, dtype), device),
+                recipe,
+                [s],
+                lrs,
+                device,
             )
             for s in seeds
         ]

@@ -50,29 +50,32 @@ def builder(
     modalities: Mapping[str, Part], classes: int, recipe: Recipe, train: Batch
 ) -> Callable[[Draws], MultimodalModel]:
     """Makes the model from draws; inputs that are not plain features get their moments from the training part."""
-    moments = {m: moments_of(train.x[m], p) for m, p in modalities.items() if p.kind != "features"}
+    dtype: torch.dtype = getattr(torch, recipe.dtype)
+    moments = {m: moments_of(train.x[m], p, dtype) for m, p in modalities.items() if p.kind != "features"}
 
     def build(draws: Draws) -> MultimodalModel:
         encoders = {m: _encoder(m, part, recipe, draws, moments.get(m)) for m, part in modalities.items()}
-        fusion = FUSIONS[recipe.fusion](dict.fromkeys(modalities, recipe.width), classes, draws=draws)
+        fusion = FUSIONS[recipe.fusion](dict.fromkeys(modalities, recipe.width), classes, draws=draws, dtype=dtype)
         return MultimodalModel(encoders, fusion, batch_shape=draws.batch_shape)
 
     return build
 
 
 def _encoder(m: str, part: Part, recipe: Recipe, draws: Draws, moments: tuple[Tensor, Tensor] | None) -> Encoder:
-    kind = recipe.encoder
+    kind, dtype = recipe.encoder, getattr(torch, recipe.dtype)
     if kind == "auto":
         kind = {"features": "mlp", "sequence": "transformer"}.get(part.kind, "cnn")
     flat = kind in {"linear", "mlp"} and len(part.shape) > 1
     if kind in {"linear", "mlp"}:
-        inner: Encoder = MLPEncoder([math.prod(part.shape), recipe.width], draws=draws, name=m, activate=kind == "mlp")
+        inner: Encoder = MLPEncoder(
+            [math.prod(part.shape), recipe.width], draws=draws, name=m, activate=kind == "mlp", dtype=dtype
+        )
     elif kind == "cnn" and len(part.shape) == 3:
         c, h, w = part.shape
-        inner = CNNEncoder((c, *CHANNELS), recipe.width, draws=draws, name=m, size=(h, w))
+        inner = CNNEncoder((c, *CHANNELS), recipe.width, draws=draws, name=m, size=(h, w), dtype=dtype)
     elif kind == "transformer" and len(part.shape) == 2:
         tokens, d = part.shape
-        inner = TransformerEncoder(d, tokens, recipe.width, draws=draws, name=m, d=32, heads=4)
+        inner = TransformerEncoder(d, tokens, recipe.width, draws=draws, name=m, d=32, heads=4, dtype=dtype)
     else:
         raise ArgumentError(
             f"encoder {kind}: expected inputs that it can read, found {m} of shape {part.shape}; take auto or mlp"
@@ -80,7 +83,7 @@ def _encoder(m: str, part: Part, recipe: Recipe, draws: Draws, moments: tuple[Te
     return inner if moments is None else Scaled(inner, moments, part.shape, flat=flat)
 
 
-def moments_of(x: Tensor, part: Part) -> tuple[Tensor, Tensor]:
+def moments_of(x: Tensor, part: Part, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     """Mean and deviation over the first samples: one a feature for sequences, one a channel for pictures and sound.
 
     Shape: x [*batch, n, *part.shape]; both broadcast over it.
@@ -89,10 +92,10 @@ def moments_of(x: Tensor, part: Part) -> tuple[Tensor, Tensor]:
     some = x.narrow(-rank - 1, 0, min(ENOUGH, x.shape[-rank - 1])).double()
     over = (-rank - 1, -2) if part.kind == "sequence" else (-rank - 1, -2, -1)
     mean, std = some.mean(over, keepdim=True), some.std(over, keepdim=True)
-    return mean.float(), (std + 1e-6).float()
+    return mean.to(dtype), (std + 1e-6).to(dtype)
 
 
-def standardised(parts: Parts, modalities: Mapping[str, Part]) -> Parts:
+def standardised(parts: Parts, modalities: Mapping[str, Part], dtype: torch.dtype = torch.float32) -> Parts:
     """Plain features centred and scaled by the training part's own moments, cut at ten deviations; the rest as it is."""
     moments = {
         m: (parts.train.x[m].double().mean(-2, keepdim=True), parts.train.x[m].double().std(-2, keepdim=True) + 1e-6)
@@ -102,7 +105,7 @@ def standardised(parts: Parts, modalities: Mapping[str, Part]) -> Parts:
 
     def scaled(batch: Batch) -> Batch:
         x = {
-            m: ((v - moments[m][0]) / moments[m][1]).clamp(-FARTHEST, FARTHEST).float() if m in moments else v
+            m: ((v - moments[m][0]) / moments[m][1]).clamp(-FARTHEST, FARTHEST).to(dtype) if m in moments else v
             for m, v in batch.x.items()
         }
         return Batch(x, batch.y, batch.present, batch.ids)

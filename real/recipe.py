@@ -50,6 +50,7 @@ class Recipe:
     warmup: int = 0
     clip: float = 0.0
     drop_last: bool = False
+    dtype: Literal["float32", "float64"] = "float32"
     strengths: dict[str, float | int | bool | str] = field(default_factory=dict[str, float | int | bool | str])
     source: str = ""
     note: str = ""

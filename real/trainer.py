@@ -7,7 +7,7 @@ import resource
 import struct
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from mmtheory.rng import Stream
 from mmtheory.training import Trainer
 from real.data import Dataset, Parts
 
+from .distributed import ALONE, Crew
 from .evaluation import METRICS, accuracy, missing_modalities, negative_log_likelihood, probe, shapley_of
 from .network import builder, moved, standardised
 from .recipe import Recipe
@@ -37,6 +38,7 @@ class Fit:
     """One training run: a data set, a recipe, a seed; ``run`` trains, ``measure`` looks at the test part.
 
     :param folder: where ``checkpoint.safetensors`` is kept after every epoch; None keeps nothing.
+    :param crew: the processes that train together; the first of them keeps and measures.
     """
 
     data: Dataset
@@ -45,14 +47,19 @@ class Fit:
     split: str | None = None
     device: str = "cpu"
     folder: Path | None = None
+    crew: Crew = ALONE
     log: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     def __post_init__(self) -> None:
         plain = self.data.load(self.split, seed=self.seed)
-        self.parts: Parts = moved(standardised(plain, self.data.modalities), self.device)
+        self.parts: Parts = moved(
+            standardised(plain, self.data.modalities, getattr(torch, self.recipe.dtype)), self.device
+        )
         build = builder(self.data.modalities, len(self.data.classes), self.recipe, self.parts.train)
+        settings = self.recipe.settings()
+        settings = replace(settings, batch_size=self.crew.share(settings.batch_size))
         self.trainer = Trainer(
-            build, self.recipe.make_method(), self.parts.train, settings=self.recipe.settings(),
+            build, self.crew.of(self.recipe.make_method()), self.parts.train, settings=settings,
             stream=Stream(self.seed, ("real", self.data.name)), validation=self.parts.validation, device=self.device,
         )  # fmt: skip
         self.best: dict[str, Tensor] = {}
@@ -86,7 +93,7 @@ class Fit:
                 )
             self.seconds += spent
             told(self._line(spent))
-            if self.folder is not None:
+            if self.folder is not None and not self.crew.rank:
                 write_whole(self.folder / "checkpoint.safetensors", self.packed())
         return self
 
@@ -153,7 +160,8 @@ class Fit:
             **self.question,
             "classes": len(self.data.classes),
             "parameters": sum(p.numel() for p in self.trainer.model.parameters()),
-            "cost": self.trainer.method.card.cost,
+            "cost": self.recipe.make_method().card.cost,
+            "processes": self.crew.size,
             "epochs": self.trainer.settings.epochs,
             "best_epoch": self.best_epoch,
             "validation": {"accuracy": self.best_accuracy, "n": self.parts.validation.n},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import tyro
 from mmtheory.errors import ArgumentError, StoreError
 from mmtheory.experiment import open_run, write_whole
 from mmtheory.experiment.settings import parse
+from real.distributed import Crew, crew
 from real.recipe import Encoders, Recipe, read_recipe
 from real.trainer import Fit
 
@@ -30,7 +32,8 @@ examples:
   mmtheory train htad                                              joint training on the data set that needs no download
   mmtheory train htad --method ogm-ge --fusion sum --json          another method and fusion
   mmtheory train av-digits --root free-spoken-digit-dataset --split speaker
-  mmtheory train htad --recipe mine.toml --out runs/a --resume     settings from a file, a run that can be stopped"""
+  mmtheory train htad --recipe mine.toml --out runs/a --resume     settings from a file, a run that can be stopped
+  torchrun --nproc-per-node 2 -m mmtheory train htad --out runs/b  two processes, each its share of every mini-batch"""
 
 
 @dataclass(frozen=True)
@@ -79,23 +82,30 @@ def main(argv: list[str]) -> int:
     if options.resume and options.out is None:
         raise StoreError("train: expected --out DIR, the run to resume, found none")
     need_device(options.device)
+    with crew(options.device) as together:
+        return _run(options, together)
+
+
+def _run(options: Options, together: Crew) -> int:
+    """Train, and in the first process keep and tell."""
     kind, recipe = kind_of(options.dataset), recipe_of(options)
-    folder = (
-        options.out
-        or Path("runs")
-        / f"train-{options.dataset}-{recipe.method}-{options.seed}-{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
-    )
-    fit = Fit(kind(options.root), recipe, options.seed, options.split, options.device, folder)
-    open_run(folder, "train", fit.question, seed=options.seed, device=options.device, resume=options.resume)
+    stamp = f"{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
+    folder = options.out or Path("runs") / f"train-{options.dataset}-{recipe.method}-{options.seed}-{stamp}"
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if options.device == "cuda" else options.device
+    fit = Fit(kind(options.root), recipe, options.seed, options.split, device, folder, together)
+    if not together.rank:
+        open_run(folder, "train", fit.question, seed=options.seed, device=options.device, resume=options.resume)
     if options.resume:
         fit.resume()
     try:
-        fit.run(lambda line: _progress(line, recipe.epochs))
+        fit.run((lambda line: _progress(line, recipe.epochs)) if not together.rank else lambda _line: None)
     except KeyboardInterrupt:
         sys.stderr.write(
             f"mmtheory: interrupted after epoch {fit.trainer.epoch}; the same command with --out {folder} --resume goes on\n"
         )
         return 130
+    if together.rank:
+        return 0
     found = {**fit.measure(), "out": str(folder)}
     write_whole(folder / "result.json", json.dumps(found, indent=1, allow_nan=False).encode())
     _tell(found, as_json=options.json)

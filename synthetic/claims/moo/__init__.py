@@ -11,6 +11,7 @@ from .ca_distance import HORIZON_EXPONENTS
 from .convergence import REACHES, STUCK_POINT
 from .convex_rates import CONVEX_RATE, STRONGLY_CONVEX_RATE
 from .feasibility import FEASIBILITY
+from .front import CONCAVE_FRONT, SEPARABLE
 from .gramian_bias import GRAMIAN_BIAS
 from .min_norm import MIN_NORM
 from .monotone_tradeoff import MONOTONE_TRADEOFF
@@ -36,6 +37,8 @@ CLAIMS: tuple[Claim[Any], ...] = (
     MONOTONE_TRADEOFF,
     SMOOTH_LEXICOGRAPHIC,
     FEASIBILITY,
+    SEPARABLE,
+    CONCAVE_FRONT,
     RESCALING,
     GRAMIAN_BIAS,
     HORIZON_EXPONENTS,

@@ -78,7 +78,8 @@ class MSES(Contributing):
         for m in self.stale:
             columns = flat.columns[m]
             moved = flat.data[..., columns]
-            moved.copy_(torch.where(self.stopped(m).unsqueeze(-1), before[..., columns], moved))
+            goes = (~self.stopped(m)).to(moved.dtype).unsqueeze(-1)  # 0 and 1 give the ends exactly
+            moved.copy_(torch.lerp(before[..., columns], moved, goes))
 
     def state_dict(self) -> dict[str, Tensor]:
         return {f"best {m}": v for m, v in self.best.items()} | {f"stale {m}": v for m, v in self.stale.items()}

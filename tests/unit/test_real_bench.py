@@ -7,6 +7,7 @@ import json
 import pytest
 
 from mmtheory.errors import DataError, MmtheoryError
+from mmtheory.methods import METHODS
 from real.bench import measure
 from real.cli import bench as command
 from real.data import DATASETS
@@ -114,3 +115,14 @@ def test_a_broken_file_is_told_before_anything_is_trained(double, tmp_path):
     with pytest.raises(DataError, match=r"htad.csv: expected columns"):
         command(words(double, tmp_path / "r"))
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_is_measured_with_seeds_and_rates_side_by_side(double, method):
+    recipe = {"method": "joint", "fusion": "shared", "width": 8, "epochs": 2, "milestones": [], "batch_size": 16}
+    settings = {"lrs": [1e-3, 1e-2], "recipe": recipe, "splits": {}, "device": "cpu"}
+    found = measure(
+        {"htad": str(double)}, {"dataset": "htad", "method": method, "seeds": [0, 1], "settings": settings}, None
+    )
+    assert all(0 <= value <= 1 for value in found["metrics"]["accuracy"])
+    assert set(found["chosen"]["lr"]) <= {1e-3, 1e-2}

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, f1_score, log_loss
 
 from mmtheory.errors import ArgumentError, MmtheoryError, StoreError
+from mmtheory.methods import METHODS
 from mmtheory.rng import Stream
 from real.cli import train as command
 from real.data import DATASETS
@@ -193,3 +194,12 @@ def test_a_recipe_of_that_name_is_found_and_options_win(double, tmp_path, capsys
     told = json.loads(capsys.readouterr().out)["recipe"]
     assert (told["method"], told["epochs"], told["optimiser"]) == ("ogm", 2, "sgd")
     assert told["strengths"] == {"alpha": 0.8, "ge": "paper", "form": "cvpr", "start": 0, "end": 50}
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_trains_with_concat_or_a_shared_head(method, double):
+    try:
+        fit = Fit(DATASETS["htad"](double), Recipe(method=method, epochs=2, width=8, batch_size=16))
+    except ArgumentError:
+        fit = Fit(DATASETS["htad"](double), Recipe(method=method, fusion="shared", epochs=2, width=8, batch_size=16))
+    assert 0 <= fit.run().measure()["test"]["accuracy"] <= 1

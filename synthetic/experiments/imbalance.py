@@ -10,7 +10,7 @@ from typing import Any, final
 import torch
 
 from mmtheory.errors import ArgumentError
-from mmtheory.experiment import Cell, Record, code_version
+from mmtheory.experiment import Cell, Record, chunks, code_version, training_bytes
 from mmtheory.methods import METHODS
 from mmtheory.models import FUSIONS
 from mmtheory.stats import holm, sign_flip, student
@@ -26,8 +26,8 @@ RATES: Mapping[str, tuple[float, ...]] = {
     "adamw": (3e-4, 1e-3, 3e-3),
 }
 LEVEL = 0.05
-NUMBERS = 60_000_000
-"""Numbers of training input that one stack may hold."""
+INPUTS = 64
+"""Numbers a modality that a stack is planned for."""
 
 Point = Mapping[str, Any]
 
@@ -115,15 +115,13 @@ class Plan:
             "epochs": self.epochs, "batch": self.batch,
         }  # fmt: skip
         for axis in self.axes:
-            drawn = world_at(self.world, self.dials, axis.points[0])
-            width = 64 * len(drawn.modalities)
-            most = max(1, NUMBERS // (width * self.sizes[0] * self.seeds * len(self.learning_rates)))
+            width = INPUTS * len(world_at(self.world, self.dials, axis.points[0]).modalities)
+            each = training_bytes(0, width * self.sizes[0] * self.seeds * len(self.learning_rates))
             for method in self.everyone:
-                for k in range(0, len(axis.points), most):
-                    points = [dict(p) for p in axis.points[k : k + most]]
-                    yield Cell(
-                        EXPERIMENT, {**shared, "axis": axis.name, "points": points, "method": method}, code_version()
-                    )
+                for part in chunks(len(axis.points), bytes_each=each, most=len(axis.points)):
+                    points = [dict(axis.points[k]) for k in part]
+                    factors = {**shared, "axis": axis.name, "points": points, "method": method}
+                    yield Cell(EXPERIMENT, factors, code_version())
 
 
 def with_neutral(world: str, dials: Mapping[str, Any], axis: Axis) -> Axis:

@@ -26,7 +26,8 @@ def positive(draws: Draws, name: str, *shape: int, condition: float = 20.0) -> T
     """Symmetric matrices with eigenvalues spread geometrically over [1/condition, 1], randomly rotated: ``[*batch, *shape, d, d]``."""
     d = shape[-1]
     turn, _ = torch.linalg.qr(draws.normal(name, *shape, d))
-    values = condition ** -torch.linspace(0, 1, d, dtype=torch.float64).to(turn.device)
+    # Not condition ** −t: torch rounds a Python base to single precision.
+    values = (-math.log(condition) * torch.linspace(0, 1, d, dtype=torch.float64)).exp().to(turn.device)
     return symmetric((turn * values) @ turn.mT)
 
 

@@ -91,8 +91,7 @@ class Quad(LinearGaussian):
     @cached_property
     def hessians(self) -> Tensor:
         """Q_i, ``[M, dim, dim]``."""
-        # Not condition ** −t: torch rounds a Python base to single precision.
-        values = (-math.log(self.condition) * torch.linspace(0, 1, self.dim, dtype=torch.float64)).exp()
+        values = self.condition ** -torch.linspace(0, 1, self.dim, dtype=torch.float64)
         turned = torch.stack([self._axes(i) for i in range(len(self.norms))])
         full = (turned * values) @ turned.mT
         return (full + full.mT) / 2

@@ -137,7 +137,7 @@ def test_on_spheres_a_step_shortens_the_direction_by_exactly_1_minus_t(seed, t):
     length = path.squared.sqrt()
     live = length[1:] > 1e-3
     torch.testing.assert_close(
-        (length[1:] / length[:-1])[live], torch.full((int(live.sum()),), 1 - t).double(), rtol=1e-6, atol=0
+        (length[1:] / length[:-1])[live], torch.full((int(live.sum()),), 1 - t, dtype=torch.float64), rtol=1e-6, atol=0
     )
 
 

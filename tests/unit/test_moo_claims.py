@@ -41,7 +41,7 @@ def test_angles_and_norms_at_zero_are_the_dials(world):
     torch.testing.assert_close(cosines[off], torch.full_like(cosines[off], world.cosine), rtol=0, atol=1e-9)
     values = torch.linalg.eigvalsh(world.hessians)
     torch.testing.assert_close(
-        values[:, -1] / values[:, 0], torch.full((len(norms),), world.condition).double(), rtol=1e-9, atol=0
+        values[:, -1] / values[:, 0], torch.full((len(norms),), world.condition, dtype=torch.float64), rtol=1e-9, atol=0
     )
 
 

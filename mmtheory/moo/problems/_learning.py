@@ -14,7 +14,7 @@ from mmtheory.errors import ArgumentError
 from mmtheory.rng import Draws
 
 from ._problem import Problem, matching
-from ._quadratics import _Quadratic, symmetric  # pyright: ignore[reportPrivateUsage]
+from ._quadratic import Quadratic, symmetric
 
 POINTS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5], [0.5, -1.0]], dtype=torch.float64)
 SIGNS = torch.tensor([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, -1.0, 1.0]], dtype=torch.float64)
@@ -22,7 +22,7 @@ SIGNS = torch.tensor([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, -1.0, 1.0]], dtype=tor
 
 @final
 @dataclass(frozen=True, eq=False)
-class LinearMultimodal(_Quadratic):
+class LinearMultimodal(Quadratic):
     r"""P8: population losses of linear late fusion: the fused one, then one a modality.
 
     .. math:: f_0 = \tfrac12 E\Bigl(y - \sum_k w_k^\top x_k\Bigr)^2, \qquad f_k = \tfrac12 E(y - v_k^\top x_k)^2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import ClassVar, Self, final
 
 import torch
@@ -15,72 +14,17 @@ from mmtheory.moo._gramian import gramian
 from mmtheory.moo._min_norm import min_norm
 from mmtheory.rng import Draws
 
-from ._problem import Merit, Problem, matching
+from ._problem import Merit, matching
+from ._quadratic import Quadratic, check_pair, hull_distance, positive, symmetric
 
 TRIANGLE = torch.tensor([[1.0, 0.0], [-0.5, math.sqrt(0.75)], [-0.5, -math.sqrt(0.75)]], dtype=torch.float64)
 PAIR = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
 TILTED = torch.tensor([[[1.0, 0.2], [0.2, 0.3]], [[0.5, -0.1], [-0.1, 0.2]]], dtype=torch.float64)
 
 
-def positive(draws: Draws, name: str, *shape: int, condition: float = 20.0) -> Tensor:
-    """Symmetric matrices with eigenvalues spread geometrically over [1/condition, 1], randomly rotated: ``[*batch, *shape, d, d]``."""
-    d = shape[-1]
-    turn, _ = torch.linalg.qr(draws.normal(name, *shape, d))
-    # Not condition ** −t: torch rounds a Python base to single precision.
-    values = (-math.log(condition) * torch.linspace(0, 1, d, dtype=torch.float64)).exp().to(turn.device)
-    return symmetric((turn * values) @ turn.mT)
-
-
-def symmetric(matrix: Tensor) -> Tensor:
-    """The symmetric part."""
-    return (matrix + matrix.mT) / 2
-
-
-class _Quadratic(Problem):
-    """f_i = ½(x − a_i)ᵀA_i(x − a_i) + b_i, with ``centres`` [*batch, m, d], ``hessians`` [*batch, m, d, d]."""
-
-    centres: Tensor
-    hessians: Tensor
-
-    @property
-    def objectives(self) -> int:
-        return self.centres.shape[-2]
-
-    @property
-    def dim(self) -> int:
-        return self.centres.shape[-1]
-
-    @cached_property
-    def _spectrum(self) -> Tensor:
-        return torch.linalg.eigvalsh(self.hessians)
-
-    @property
-    def smoothness(self) -> Tensor:
-        return self._spectrum[..., -1].amax(-1)
-
-    @property
-    def convexity(self) -> Tensor:
-        return self._spectrum[..., 0].amin(-1).clamp(min=0)
-
-    @property
-    def infima(self) -> Tensor:
-        return torch.zeros_like(self.centres[..., 0])
-
-    def values(self, x: Tensor) -> Tensor:
-        return ((x[..., None, :] - self.centres) * self.jacobian(x)).sum(-1) / 2 + self.infima
-
-    def jacobian(self, x: Tensor) -> Tensor:
-        return (self.hessians @ (x[..., None, :] - self.centres)[..., None])[..., 0]
-
-    def pareto_point(self, weights: Tensor) -> Tensor:
-        mixed = (weights[..., None, None] * self.hessians).sum(-3)
-        pulled = (weights[..., None] * (self.hessians @ self.centres[..., None])[..., 0]).sum(-2)
-        return torch.linalg.solve(mixed, pulled)
-
-
 @final
 @dataclass(frozen=True, eq=False)
-class Quadratics(_Quadratic):
+class Quadratics(Quadratic):
     r"""P3: quadratics with Hessians of their own.
 
     .. math:: f_i = \tfrac12 (x - a_i)^\top A_i (x - a_i), \qquad x(\lambda) = \Bigl(\sum_i \lambda_i A_i\Bigr)^{-1} \sum_i \lambda_i A_i a_i
@@ -102,7 +46,7 @@ class Quadratics(_Quadratic):
     hessians: Tensor = field(default_factory=TILTED.clone)
 
     def __post_init__(self) -> None:
-        _check_pair(self.centres, self.hessians)
+        check_pair(self.centres, self.hessians)
 
     @classmethod
     def drawn(cls, draws: Draws, objectives: int = 2, dim: int = 4) -> Self:
@@ -111,7 +55,7 @@ class Quadratics(_Quadratic):
 
 @final
 @dataclass(frozen=True, eq=False)
-class NoisyQuadratics(_Quadratic):
+class NoisyQuadratics(Quadratic):
     r"""P11: P3 whose gradients are seen through noise :math:`N(0, \sigma^2 I / B)`, independent for each objective.
 
     :param noise: σ; 0 is P3.
@@ -132,7 +76,7 @@ class NoisyQuadratics(_Quadratic):
     noise: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_pair(self.centres, self.hessians)
+        check_pair(self.centres, self.hessians)
         if not (self.noise >= 0 and math.isfinite(self.noise)):
             raise ArgumentError(f"noise: expected a finite number >= 0, found {self.noise}")
 
@@ -151,7 +95,7 @@ class NoisyQuadratics(_Quadratic):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Spheres(_Quadratic):
+class Spheres(Quadratic):
     r"""P1: squared distances from m points; the Pareto set is their convex hull.
 
     .. math:: f_i = \tfrac12\|x - a_i\|^2, \qquad d(x) = x - \Pi_{\mathrm{conv}}(x), \qquad u_0(x) = \tfrac12\|d(x)\|^2
@@ -198,7 +142,7 @@ class Spheres(_Quadratic):
 
 @final
 @dataclass(frozen=True, eq=False)
-class CommonHessian(_Quadratic):
+class CommonHessian(Quadratic):
     r"""P2: one Hessian for all, which conditions the problem without moving its Pareto set, the convex hull of the centres.
 
     :param centres: a_i, ``[*batch, m, d]``.
@@ -221,7 +165,7 @@ class CommonHessian(_Quadratic):
         d = matching("centres", self.centres, axes=2).shape[-1]
         if matching("hessian", self.hessian, axes=2).shape[-2:] != (d, d):
             raise ArgumentError(f"hessian: expected shape [*batch, {d}, {d}], found {list(self.hessian.shape)}")
-        _check_pair(self.centres, self.hessians)
+        check_pair(self.centres, self.hessians)
 
     @property
     def hessians(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -249,7 +193,7 @@ class CommonHessian(_Quadratic):
 
 @final
 @dataclass(frozen=True, eq=False)
-class SharedMinimiser(_Quadratic):
+class SharedMinimiser(Quadratic):
     r"""P4: all objectives have one minimiser, so that the front is one point and no method has anything to trade.
 
     :param centre: a, ``[*batch, d]``.
@@ -272,7 +216,7 @@ class SharedMinimiser(_Quadratic):
         d = matching("centre", self.centre, axes=1).shape[-1]
         if matching("hessians", self.hessians, axes=3).shape[-2:] != (d, d):
             raise ArgumentError(f"hessians: expected shape [*batch, m, {d}, {d}], found {list(self.hessians.shape)}")
-        _check_pair(self.centres, self.hessians)
+        check_pair(self.centres, self.hessians)
 
     @property
     def centres(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -296,7 +240,7 @@ class SharedMinimiser(_Quadratic):
 
 @final
 @dataclass(frozen=True, eq=False)
-class ElementWise(_Quadratic):
+class ElementWise(Quadratic):
     r"""P5: :math:`f_i = x_i^2`. Only 0 is Pareto optimal, yet every point with some x_i = 0 is weakly stationary: MGDA stops there.
 
     :param dim: d = m.
@@ -341,23 +285,3 @@ class ElementWise(_Quadratic):
     def drawn(cls, draws: Draws, objectives: int = 2, dim: int = 2) -> Self:
         """The problem itself: it has nothing random; ``dim`` is ``objectives``."""
         return cls(objectives)
-
-
-def hull_distance(x: Tensor, points: Tensor) -> Tensor:
-    """Distance of x from the convex hull of points ``[*batch, m, d]``."""
-    rows = x[..., None, :] - points
-    weights = min_norm(gramian(rows))
-    return (weights[..., None] * rows).sum(-2).norm(dim=-1)
-
-
-def _check_pair(centres: Tensor, hessians: Tensor) -> None:
-    """Raises unless these are m centres of d numbers and m symmetric d × d matrices."""
-    matching("centres", centres, axes=2)
-    matching("hessians", hessians, axes=3)
-    if hessians.shape[-3:] != (*centres.shape[-2:], centres.shape[-1]):
-        raise ArgumentError(
-            f"hessians: expected shape [*batch, {centres.shape[-2]}, {centres.shape[-1]}, {centres.shape[-1]}], "
-            f"found {list(hessians.shape)}"
-        )
-    if not torch.allclose(hessians, hessians.mT, rtol=0, atol=1e-12 * float(hessians.abs().max())):
-        raise ArgumentError("hessians: expected symmetric matrices, found one that is not")

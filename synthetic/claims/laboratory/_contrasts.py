@@ -137,7 +137,7 @@ def prediction(
         source=Source("laboratory", f"methods §16, {number.split('-')[0]}", "derived here"),
         statement=statement,
         world=world or TwoDials(),
-        budgets={"small": Budget(first, most), "full": Budget(4 * first, 4 * most)},
+        budgets={"small": Budget(first, most), "full": Budget(2 * first, 2 * most)},
         relation=Relation.AT_LEAST,
         unit="paired seeds",
         **parts,

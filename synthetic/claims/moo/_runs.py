@@ -1,4 +1,7 @@
-"""Descents on test problems from random starts, as the rates need them; nothing here asks a world for answers."""
+"""Descents on test problems from random starts, as the rates need them; nothing here asks a world for answers.
+
+All of it stays on the host: a few thousand numbers a step are no work for an accelerator.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,10 @@ LIVE = 1e-7
 def runs(world: Quad, trial: Trial, kinds: Iterable[str]) -> Iterator[tuple[str, Problem, Tensor]]:
     """Problems by name (``world`` is the world's own objectives) with ``trial.n`` starts, and ``trial.n`` random problems where there is a choice."""
     for kind in kinds:
-        draws = trial.stream.child("problem", kind).draws(range(trial.n), device=trial.device)
+        draws = trial.stream.child("problem", kind).draws(range(trial.n))
         problem = world.problem if kind == "world" else PROBLEMS[kind].drawn(draws)
         reach = 0.8 if kind in {"vlmop2", "smooth-dtlz2"} else 2.0
-        start = reach * trial.stream.child("start", kind).draws(range(trial.n), device=trial.device).normal("x", problem.dim)  # fmt: skip
+        start = reach * trial.stream.child("start", kind).draws(range(trial.n)).normal("x", problem.dim)  # fmt: skip
         if isinstance(problem, SmoothDTLZ2):
             start = start.clamp(-1, 1)
         yield kind, problem, start

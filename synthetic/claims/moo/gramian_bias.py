@@ -46,7 +46,7 @@ class GramianBias(Claim[Quad]):
         errors: dict[str, list[Tensor]] = {}
         for k, begin in enumerate(range(0, trial.n, CHUNK)):
             count = min(CHUNK, trial.n - begin)
-            noise = trial.stream.child("noise", k).draws(device=trial.device)
+            noise = trial.stream.child("noise", k).draws()
             rows = problem.noisy_jacobian(x, noise.normal("z", count, self.parts, *problem.centres.shape), self.batch)
             local = gramian(rows)
             pooled = gramian(rows.mean(1))

@@ -35,7 +35,7 @@ class Rescaling(Claim[Quad]):
         return {"conflict": Interval.exact(0.0), "agreement": Interval.exact(0.0)}
 
     def empirical(self, world: Quad, trial: Trial) -> Sides:
-        draws = trial.stream.draws(device=trial.device)
+        draws = trial.stream.draws()
         tilt = 10 ** (2 * draws.uniform("tilt", trial.n, self.tensors, 2, 1) - 1)
         rows = tilt * draws.normal("rows", trial.n, self.tensors, 2, self.size)
         # The second gradient leans against the first, so that about half of the pairs conflict, and is longer by up to ``spread`` decades.

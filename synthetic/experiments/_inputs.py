@@ -17,6 +17,9 @@ from mmtheory.world import World
 from synthetic.worlds import WORLDS, Enumerated
 
 
+AT_ONCE = 16
+
+
 @dataclass(frozen=True)
 class Parts:
     """Training, validation and test samples of the same law, [R, n, …] each."""
@@ -65,7 +68,14 @@ def parts(worlds: Sequence[World], sizes: Sequence[int], *, stream: Stream, seed
 
 
 def _stacked(world: World, n: int, stream: Stream, seeds: Sequence[int]) -> Batch:
-    """n samples a seed as float32, [seeds, n, d]."""
+    """n samples a seed as float32, [seeds, n, d]; drawn a few seeds at a time, since a law draws in double precision."""
+    drawn = [_drawn(world, n, stream, seeds[k : k + AT_ONCE]) for k in range(0, len(seeds), AT_ONCE)]
+    x = {m: torch.cat([b.x[m] for b in drawn]) for m in world.modalities}
+    present = {m: torch.cat([b.present[m] for b in drawn]) for m in drawn[0].present}
+    return Batch(x, torch.cat([b.y for b in drawn]), present)
+
+
+def _drawn(world: World, n: int, stream: Stream, seeds: Sequence[int]) -> Batch:
     drawn = world.sample(n, stream=stream, replicates=range(min(seeds), max(seeds) + 1))
     kept = torch.tensor([seed - min(seeds) for seed in seeds])
     x = {m: _real(world, m, v[kept], drawn.y.ndim) for m, v in drawn.x.items()}

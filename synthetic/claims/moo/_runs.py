@@ -17,7 +17,7 @@ from mmtheory.stats import Interval
 from synthetic.worlds import Quad
 
 EXACT = {"small": Budget(32, 32), "full": Budget(320, 320)}
-LIVE = 1e-7
+LIVE = 1e-6
 """Below this fraction of its start a squared length is rounding: such steps say nothing."""
 
 
@@ -51,7 +51,7 @@ def most(ratio: Tensor, live: Tensor) -> Interval:
 
 def alive(squared: Tensor) -> Tensor:
     """Steps whose squared direction is far above rounding."""
-    return squared > LIVE * squared[:1].clamp(min=1e-3)
+    return squared > LIVE * squared[:1].clamp(min=1e-2)
 
 
 def frank_wolfe(rounds: int) -> Callable[[Tensor], Tensor]:

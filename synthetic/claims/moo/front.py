@@ -84,9 +84,9 @@ class Separable(Claim[Quad]):
     :param coupled: one common vector of weights for both modalities (the world's objectives).
     """
 
-    mus: tuple[float, ...] = (10.0, 1.0, 0.1)
+    mus: tuple[float, ...] = (10.0, 1.0, 0.5)
     coupled: bool = False
-    steps: int = 12
+    steps: int = 15
 
     def analytic(self, world: Quad) -> Sides:
         return {f"mu={mu:g}": Interval.exact(0.0) for mu in self.mus}
@@ -95,7 +95,7 @@ class Separable(Claim[Quad]):
         draws = trial.stream.child("problem").draws(range(trial.n))
         apart = _apart(LinearMultimodal.drawn(draws))
         problem, first = (world.problem, 0) if self.coupled else (apart, 1)
-        start = trial.stream.child("start").draws(range(trial.n)).normal("x", problem.dim)
+        start = 0.5 * trial.stream.child("start").draws(range(trial.n)).normal("x", problem.dim)
         own = problem.centres[..., first:, :]
         reach = torch.ones_like(own, dtype=torch.bool) if self.coupled else apart.masks[1:]
         sides: dict[str, Interval] = {}
@@ -125,8 +125,8 @@ def _apart(shared: LinearMultimodal) -> LinearMultimodal:
 
 
 def _best(value: Callable[[Tensor], Tensor], x: Tensor, move: Tensor) -> Tensor:
-    """x less the best of 1, ½, ¼, … times the move; ties within rounding go to the longest."""
-    lengths = 2.0 ** -torch.arange(20, dtype=torch.float64)
+    """x less the best of 1, ½, ¼, … and 0 times the move; ties within rounding go to the longest."""
+    lengths = torch.cat((2.0 ** -torch.arange(20, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)))
     tried = x - lengths.reshape(-1, *(1 for _ in x.shape)) * move
     found = value(tried)
     best = (found <= found.amin(0) + 1e-14 * found.amin(0).abs()).double().argmax(0)

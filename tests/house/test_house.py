@@ -36,7 +36,8 @@ def test_a_module_is_small_and_well_named(path):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_nothing_forbidden_is_called(path):
     found = re.search(
-        r"\bpickle\b\.|torch\.manual_seed|np\.random\.seed|torch\.load\(|(?<![.\w])eval\(|NotImplementedError", path.read_text()
+        r"\bpickle\b\.|torch\.manual_seed|np\.random\.seed|torch\.load\(|(?<![.\w])eval\(|NotImplementedError",
+        path.read_text(),
     )
     assert not found, f"{path}: {found and found.group()}"
 

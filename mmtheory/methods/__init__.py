@@ -37,6 +37,7 @@ from .cml import CML as CML
 from .combined import Combined as Combined
 from .gblend import GBlend as GBlend
 from .greedy import Greedy as Greedy
+from .i2m2 import I2M2 as I2M2
 from .inforeg import InfoReg as InfoReg
 from .joint import Joint as Joint
 from .lfm import LFM as LFM
@@ -57,6 +58,7 @@ from .reconboost import ReconBoost as ReconBoost
 from .relearning import Relearning as Relearning
 from .ume import UME as UME
 from .umt import UMT as UMT
+from .umurl import UmURL as UmURL
 from .uniform import Uniform as Uniform
 from .unimodal import Unimodal as Unimodal
 from .valuation import Valuation as Valuation
@@ -96,4 +98,6 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "valuation": Valuation,
     "reconboost": ReconBoost,
     "aug": AUG,
+    "i2m2": I2M2,
+    "umurl": UmURL,
 })  # fmt: skip

@@ -25,9 +25,9 @@ def data(n=60):
     return Batch({m: means[y] + draws.normal(m, n, 4) for m in "ab"}, y)
 
 
-def trainer(method, epochs=3, **settings):
+def trainer(method, epochs=3, lr=0.05, **settings):
     return Trainer(
-        build, method, data(), settings=Settings(epochs=epochs, batch_size=20, lr=0.05, **settings), stream=Stream(1)
+        build, method, data(), settings=Settings(epochs=epochs, batch_size=20, lr=lr, **settings), stream=Stream(1)
     )
 
 
@@ -104,6 +104,6 @@ def spread(run):
 
 def test_the_hinge_keeps_codes_apart():
     """Agreement alone collapses the codes; the variance hinge does not let it."""
-    alone = trainer(METHODS["umurl"](variance=0.0, covariance=0.0), epochs=30).run()
-    held = trainer(METHODS["umurl"](), epochs=30).run()
+    alone = trainer(METHODS["umurl"](variance=0.0, covariance=0.0), epochs=60, lr=0.005).run()
+    held = trainer(METHODS["umurl"](), epochs=60, lr=0.005).run()
     assert spread(held) > 5 * spread(alone)

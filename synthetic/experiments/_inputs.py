@@ -16,7 +16,6 @@ from mmtheory.rng import Stream
 from mmtheory.world import World
 from synthetic.worlds import WORLDS, Enumerated
 
-
 AT_ONCE = 16
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mmtheory.batch import Batch
-from mmtheory.info import shapley, subsets
+from mmtheory.diagnose import hits
+from mmtheory.info import subsets
 
 BINS = 15
 PROBE_STEPS, PROBE_RIDGE = 400, 1e-3
@@ -21,7 +22,7 @@ def accuracy(logits: Tensor, y: Tensor) -> Tensor:
     >>> accuracy(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])).item()
     0.5
     """
-    return (logits.argmax(-1) == y).double().mean(-1)
+    return hits(logits, y).mean(-1)
 
 
 def macro_f1(logits: Tensor, y: Tensor) -> Tensor:
@@ -86,11 +87,6 @@ def missing_modalities(predict: Callable[[Batch], Tensor], batch: Batch) -> dict
     """Accuracy had only these modalities been there, for every subset; the empty one is a guess without looking."""
     every = (frozenset[str](), *subsets(batch.modalities))
     return {s: accuracy(predict(without(batch, s)), batch.y) for s in every}
-
-
-def shapley_of(worth: Mapping[frozenset[str], Tensor], modalities: tuple[str, ...]) -> dict[str, float]:
-    """Each modality's share of the accuracy beyond a guess; the shares sum to it exactly."""
-    return {m: float(v) for m, v in shapley(dict(worth), modalities).items()}
 
 
 def probe(train: Tensor, y: Tensor, test: Tensor, classes: int) -> Tensor:

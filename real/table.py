@@ -7,10 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from mmtheory.experiment import Record
-from mmtheory.stats import student
+from mmtheory.experiment import Record, summary
 
 from .evaluation import METRICS
 
@@ -69,19 +66,6 @@ def _row(
 def _over(measured: Sequence[Mapping[str, Any]], kind: str, name: str) -> list[float]:
     """One number a seed, over all blocks."""
     return [x for part in measured for x in part[kind][name]]
-
-
-def summary(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean and Student's 95 % interval; no interval from a single seed.
-
-    >>> summary([1.0])
-    {'mean': 1.0, 'low': None, 'high': None}
-    """
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return {"mean": mean, "low": None, "high": None}
-    interval = student(torch.tensor(values, dtype=torch.float64), alpha=ALPHA)
-    return {"mean": mean, "low": interval.low, "high": interval.high}
 
 
 def published(dataset: str, method: str) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mmtheory.batch import Batch
+from mmtheory.diagnose import trained_shapley
 from mmtheory.errors import ArgumentError, StoreError
 from mmtheory.experiment import write_whole
 from mmtheory.info import subsets
@@ -24,7 +25,7 @@ from mmtheory.training import Trainer
 from real.data import Dataset, Parts
 
 from .distributed import ALONE, Crew
-from .evaluation import METRICS, accuracy, missing_modalities, negative_log_likelihood, probe, shapley_of
+from .evaluation import METRICS, accuracy, missing_modalities, negative_log_likelihood, probe
 from .network import builder, moved, standardised
 from .recipe import Recipe
 
@@ -201,7 +202,8 @@ class Fit:
             return {"missing": None, "shapley": None}
         worth = missing_modalities(self.trainer.predict, test)
         heard = {"+".join(m for m in test.modalities if m in s): float(worth[s]) for s in subsets(test.modalities)}
-        return {"guess": float(worth[frozenset()]), "missing": heard, "shapley": shapley_of(worth, test.modalities)}
+        shares = {m: float(v) for m, v in trained_shapley(worth).items()}
+        return {"guess": float(worth[frozenset()]), "missing": heard, "shapley": shares}
 
 
 def unpacked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -23,9 +23,11 @@ from ._provenance import made_by as made_by
 from ._ray import Ray as Ray
 from ._report import Report as Report
 from ._run import open_run as open_run
+from ._run import run_folder as run_folder
 from ._store import Record as Record
 from ._store import Store as Store
 from ._store import write_whole as write_whole
+from ._summary import summary as summary
 from ._sweep import Cell as Cell
 from ._sweep import Sweep as Sweep
 from ._verify import Question as Question

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,23 @@ def open_run(
     else:
         _same_run(path, experiment, question)
     return Store(folder)
+
+
+def run_folder(out: Path | None, experiment: str, *about: object, resume: bool = False) -> Path:
+    """Where a run is kept: ``out``, else a new folder under ./runs, or with ``resume`` the newest one of this experiment.
+
+    :param about: what else its name should tell.
+    :raises StoreError: nothing to resume.
+    """
+    if out is not None:
+        return out
+    runs = Path("runs")
+    if not resume:
+        return runs / "-".join(map(str, (experiment, *about, f"{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}")))
+    found = sorted(runs.glob(f"{experiment}-*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise StoreError(f"{experiment}: expected --out DIR or an earlier run under ./runs to resume, found none")
+    return found[-1].parent
 
 
 def asked(folder: Path) -> Mapping[str, Any] | None:

@@ -142,6 +142,8 @@ class Method:
 
     card: ClassVar[Card]
     needs: ClassVar[frozenset[str]] = frozenset()
+    separate: ClassVar[bool] = False
+    """Whether nothing that one modality's encoder learns depends on another modality: M trainings side by side."""
 
     def bind(self, model: MultimodalModel, draws: Draws) -> None:
         """Allocate state; refuse here, with the reason, a model that cannot give what the method needs."""

@@ -37,6 +37,7 @@ class Unimodal(Method):
         fidelity="paper",
         cost="1F + 1B of the encoders, M linear heads, no fusion",
     )
+    separate: ClassVar[bool] = True
 
     def __init__(self, modality: str | None = None, *, memory: float = 0.9) -> None:
         if not 0 <= memory < 1:

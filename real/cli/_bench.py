@@ -6,14 +6,13 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from mmtheory.errors import ArgumentError
-from mmtheory.experiment import write_whole
+from mmtheory.experiment import run_folder, write_whole
 from mmtheory.experiment.settings import parse
 from real.bench import Question, bench
 from real.recipe import Recipe, read_recipe
@@ -76,7 +75,7 @@ def main(argv: list[str]) -> int:
     need_device(options.device)
     question = _question(options)
     roots = {name: Path(folder) for name, folder in _pairs("root", options.root, question.datasets).items()}
-    folder = options.out or Path("runs") / f"bench-{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
+    folder = run_folder(options.out, "bench")
     try:
         rows, failures = bench(
             question, folder, roots=roots, resume=options.resume, workers=options.workers, heard=_told(len(question.sweep()))

@@ -7,14 +7,13 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from mmtheory.errors import ArgumentError, StoreError
-from mmtheory.experiment import open_run, write_whole
+from mmtheory.experiment import open_run, run_folder, write_whole
 from mmtheory.experiment.settings import parse
 from real.distributed import Crew, crew
 from real.recipe import Encoders, Recipe, read_recipe
@@ -89,8 +88,7 @@ def main(argv: list[str]) -> int:
 def _run(options: Options, together: Crew) -> int:
     """Train, and in the first process keep and tell."""
     kind, recipe = kind_of(options.dataset), recipe_of(options)
-    stamp = f"{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
-    folder = options.out or Path("runs") / f"train-{options.dataset}-{recipe.method}-{options.seed}-{stamp}"
+    folder = run_folder(options.out, "train", options.dataset, recipe.method, options.seed)
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if options.device == "cuda" else options.device
     fit = Fit(kind(options.root), recipe, options.seed, options.split, device, folder, together)
     if not together.rank:

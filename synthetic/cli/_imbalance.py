@@ -6,7 +6,6 @@ import itertools
 import json
 import sys
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +13,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from mmtheory.errors import ArgumentError, StoreError
-from mmtheory.experiment import Cell, Executor, Ray, Serial, processes
+from mmtheory.errors import ArgumentError
+from mmtheory.experiment import Cell, Executor, Ray, Serial, processes, run_folder
 from mmtheory.experiment.settings import parse
 from synthetic.experiments._page import level
 from synthetic.experiments._run import Ran, run
@@ -86,7 +85,11 @@ class Options:
 def main(argv: list[str]) -> int:
     """Run the sub-command."""
     options = parse(Options, argv, command="imbalance", description=DESCRIPTION)
-    plan, folder, console = _plan(options), _folder(options), Console(stderr=True, highlight=False)
+    plan, folder, console = (
+        _plan(options),
+        run_folder(options.out, "imbalance", options.world, options.seed, resume=options.resume),
+        Console(stderr=True, highlight=False),
+    )
     cells = len(list(plan.cells()))
     console.print(f"{cells} ensembles, {plan.seeds} paired seeds → {folder}", markup=False)
 
@@ -165,19 +168,6 @@ def _number(word: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise ArgumentError(f"imbalance: expected numbers as levels in --dial {word}, found {text!r}") from None
-
-
-def _folder(options: Options) -> Path:
-    """Where the run is kept."""
-    if options.out is not None:
-        return options.out
-    runs = Path("runs")
-    if not options.resume:
-        return runs / f"imbalance-{options.world}-{options.seed}-{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
-    found = sorted(runs.glob("imbalance-*/run.json"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise StoreError("imbalance: expected --out DIR or an earlier run under ./runs to resume, found none")
-    return found[-1].parent
 
 
 def _tell(ran: Ran, *, as_json: bool) -> None:

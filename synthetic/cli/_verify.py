@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from mmtheory.claims import registered
-from mmtheory.errors import ArgumentError, StoreError
-from mmtheory.experiment import Question, Verification, select, stored_claims, verify, write_artefacts
+from mmtheory.errors import ArgumentError
+from mmtheory.experiment import Question, Verification, run_folder, select, stored_claims, verify, write_artefacts
 from mmtheory.experiment.settings import parse, read_toml
 
 from ._progress import progress, show
@@ -61,7 +60,7 @@ class Options:
 def main(argv: list[str]) -> int:
     """Run the sub-command."""
     options = _options(argv)
-    folder = _folder(options)
+    folder = run_folder(options.out, "verify", options.budget, options.seed, resume=options.resume)
     claims = select(options.claims, registered())
     if options.resume and not options.claims:
         claims = stored_claims(folder) or claims
@@ -92,19 +91,6 @@ def _options(argv: list[str]) -> Options:
             f"verify: expected --seed and --workers >= 0, found seed {options.seed}, workers {options.workers}"
         )
     return options
-
-
-def _folder(options: Options) -> Path:
-    """Where the run is kept."""
-    if options.out is not None:
-        return options.out
-    runs = Path("runs")
-    if not options.resume:
-        return runs / f"verify-{options.budget}-{options.seed}-{datetime.now().astimezone():%Y%m%d-%H%M%S-%f}"
-    found = sorted(runs.glob("verify-*/run.json"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise StoreError("verify: expected --out DIR or an earlier run under ./runs to resume, found none")
-    return found[-1].parent
 
 
 def _tell(done: Verification, *, as_json: bool) -> None:

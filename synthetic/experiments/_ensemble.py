@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmtheory.batch import Batch
 from mmtheory.diagnose import follow, hits, unimodal_probes
-from mmtheory.experiment import finite
+from mmtheory.experiment import finite, summary
 from mmtheory.methods import METHODS, Method
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Draws, Stream
@@ -24,11 +24,17 @@ WATCHED = 256
 
 
 def measure(factors: Mapping[str, Any], _note: Callable[[Any], None]) -> Mapping[str, Any]:
-    """A cell of the laboratory, as JSON; traces are means over seeds."""
+    """A cell of the laboratory, as JSON; traces are means over seeds with Student's 95 % intervals."""
     found = trained(factors, METHODS[factors["method"]](), Stream(factors["seed"], ("imbalance",)))
-    traces = {k: v.mean(-2).tolist() for k, v in found.traces.items()}
+    traces = {k: [[_over_seeds(stack) for stack in point] for point in v] for k, v in found.traces.items()}
     metrics = {k: v.tolist() for k, v in found.metrics.items()}
     return finite({"metrics": metrics, "traces": traces, "alive": found.alive.tolist()})
+
+
+def _over_seeds(traces: Tensor) -> dict[str, list[float | None]]:
+    """Mean, low and high at each epoch. Shape: traces [seed, epoch]."""
+    told = [summary(epoch) for epoch in traces.double().mT.tolist()]
+    return {name: [epoch[name] for epoch in told] for name in ("mean", "low", "high")}
 
 
 @dataclass(frozen=True)

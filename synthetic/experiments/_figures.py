@@ -44,12 +44,15 @@ def responses(rows: Sequence[Row], dial: str) -> str | None:
 
 def traces(found: Sequence[Row], dial: str, method: str = "joint") -> str | None:
     """Discrepancy ratios and gradient norms of joint training over the epochs, a panel a quantity, a line a level."""
-    mine = [t for t in found if t["dial"] == dial and t["method"] == method and t["values"]]
+    mine = [t for t in found if t["dial"] == dial and t["method"] == method and t["mean"]]
     names = list(dict.fromkeys(t["trace"] for t in mine))
 
     def draw(axes: Axes, name: str) -> None:
         for colour, t in zip(COLOURS * 3, (t for t in mine if t["trace"] == name), strict=False):
-            axes.plot(range(1, len(t["values"]) + 1), t["values"], color=colour, linewidth=1.2, label=f"{t['level']}")
+            epochs = range(1, len(t["mean"]) + 1)
+            low, high = ([math.nan if v is None else v for v in t[end]] for end in ("low", "high"))
+            axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(epochs, t["mean"], color=colour, linewidth=1.2, label=f"{t['level']}")
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("epoch")
 

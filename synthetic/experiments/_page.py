@@ -24,7 +24,10 @@ def page(found: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
                     responses(found["rows"], dial),
                 ),
                 ("Accuracy: paired difference to joint training, in percentage points", phases(found["rows"], dial)),
-                ("Joint training over the epochs, a line a level", traces(found["traces"], dial)),
+                (
+                    "Joint training over the epochs, a line a level, mean and 95 % interval over seeds",
+                    traces(found["traces"], dial),
+                ),
             )
             if svg
         ]

@@ -10,10 +10,10 @@ from typing import Any, final
 import torch
 
 from mmtheory.errors import ArgumentError
-from mmtheory.experiment import Cell, Record, chunks, code_version, training_bytes
+from mmtheory.experiment import Cell, Record, chunks, code_version, summary, training_bytes
 from mmtheory.methods import METHODS
 from mmtheory.models import FUSIONS
-from mmtheory.stats import holm, sign_flip, student
+from mmtheory.stats import holm, sign_flip
 
 from ._inputs import world_at
 
@@ -141,7 +141,7 @@ class Measured:
 
     axis: Axis
     metrics: Mapping[str, Mapping[str, list[list[list[float | None]]]]]
-    traces: Mapping[str, Mapping[str, list[list[list[float | None]]]]]
+    traces: Mapping[str, Mapping[str, list[list[Mapping[str, list[float | None]]]]]]
     rates: tuple[float, ...]
 
     @classmethod
@@ -161,9 +161,10 @@ class Measured:
     def chosen(self, method: str, point: int, metric: str = "accuracy") -> int:
         """The place of the learning rate of best mean validation accuracy; a run that was stopped counts as 0.
 
-        Separate unimodal trainings have separate rates: a probe of theirs is judged at the rate of best validation probe.
+        Separate trainings of the modalities have separate rates: a probe of theirs is judged at the rate of best validation probe.
         """
-        judge = f"validation {metric}" if method == "unimodal" and metric.startswith("probe") else "validation"
+        own = METHODS[method].separate and f"validation {metric}" in self.metrics[method]
+        judge = f"validation {metric}" if own else "validation"
         means = [sum(v or 0.0 for v in seeds) / len(seeds) for seeds in self.metrics[method][judge][point]]
         return max(range(len(means)), key=lambda k: (means[k], -k))
 
@@ -177,6 +178,8 @@ class Measured:
 
     def paired(self, method: str, metric: str, point: int) -> list[float]:
         """Method minus joint, seed by seed, both at their own learning rates; seeds that were stopped in either are left out."""
+        if "joint" not in self.metrics:
+            return []
         both = zip(self.values(method, metric, point), self.values("joint", metric, point), strict=True)
         return [a - b for a, b in both if a is not None and b is not None]
 
@@ -194,14 +197,6 @@ def rows(plan: Plan, measured: Measured) -> list[dict[str, Any]]:
                     "seeds": len(values), "stopped": plan.seeds - len(values), "rate": measured.rates[measured.chosen(method, k, metric)],
                 })  # fmt: skip
     return found
-
-
-def summary(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean and Student's 95 % interval; None where there are fewer than two values."""
-    if len(values) < 2:
-        return {"mean": values[0] if values else None, "low": None, "high": None}
-    side = student(torch.tensor(values, dtype=torch.float64), alpha=LEVEL)
-    return {"mean": sum(values) / len(values), "low": side.low, "high": side.high}
 
 
 def slopes(measured: Sequence[Measured]) -> list[dict[str, Any]]:
@@ -232,7 +227,7 @@ def result(plan: Plan, records: Sequence[Record]) -> dict[str, Any]:
         "rows": [row for one in measured for row in rows(plan, one)],
         "slopes": slopes(measured),
         "traces": [
-            {"method": method, "dial": one.axis.name, "level": level, "trace": name, "values": one.traces[method][name][k][one.chosen(method, k)]}
+            {"method": method, "dial": one.axis.name, "level": level, "trace": name, **one.traces[method][name][k][one.chosen(method, k)]}
             for one in measured for method in one.traces for k, level in enumerate(one.axis.levels) for name in one.traces[method]
         ],
         "plan": plan.as_json(),

@@ -78,15 +78,7 @@ def test_refusals(words, sentence, tmp_path):
     assert not (tmp_path / "r").exists()
 
 
-def test_a_fusion_that_cannot_serve_a_method_is_told(tmp_path):
-    done = command("imbalance", *SMALL, "--methods", "cggm", "--fusion", "mbt", "--out", "r", "--json", cwd=tmp_path)
-    told = json.loads(done.stdout)
-    assert done.returncode == (1 if told["failures"] else 0)
-    assert all("expected" in failure["reason"] for failure in told["failures"])
-
-
 def test_ray_gives_the_same_bytes_though_a_worker_is_killed(tmp_path):
-    pytest.importorskip("ray", reason="the ray extra is not installed")
     local = command("imbalance", *SMALL, "--out", "local", "--executor", "local", cwd=tmp_path)
     assert local.returncode == 0, local.stderr
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

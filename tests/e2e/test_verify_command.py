@@ -157,6 +157,14 @@ def test_a_folder_without_permission(run, tmp_path: Path) -> None:
     _refused(run("verify", "odd/good", "--out", "locked/r"), "Permission denied")
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+def test_a_place_where_nobody_may_write(run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    for out in ("/proc/r", "file/r"):
+        _refused(run("verify", "odd/good", "--out", out), out, "expected a")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_usage_that_does_not_exist(run) -> None:
     _refused(run("verify", "odd/god"), "'odd/god'", "did you mean odd/good")
     _refused(run("verify", "--budget", "huge"), "huge", "small")

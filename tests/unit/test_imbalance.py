@@ -5,12 +5,13 @@ import json
 import pytest
 
 from mmtheory.errors import ArgumentError
-from mmtheory.experiment import Serial, Store
+from mmtheory.experiment import Serial, Store, summary
+from mmtheory.methods import METHODS
 from mmtheory.rng import Stream
 from synthetic.experiments._ensemble import measure
 from synthetic.experiments._inputs import parts, world_at
 from synthetic.experiments._run import run
-from synthetic.experiments.imbalance import Axis, Measured, Plan, slopes, summary, with_neutral
+from synthetic.experiments.imbalance import Axis, Measured, Plan, slopes, with_neutral
 from synthetic.worlds import Table, TwoDials
 
 SPEED = Axis("speed", ({"speed": 0.0}, {"speed": 2.0}))
@@ -102,7 +103,7 @@ def test_slopes_are_tested_by_sign_flips():
     flat = [[[0.5] * 6]] * 3
     rising = [[[0.5 + 0.1 * k + 0.01 * s for s in range(6)]] for k in range(3)]
     axis = Axis("speed", tuple({"speed": float(k)} for k in range(3)))
-    metrics = {"joint": {"validation": flat, "accuracy": flat}, "mine": {"validation": flat, "accuracy": rising}}
+    metrics = {"joint": {"validation": flat, "accuracy": flat}, "ogm": {"validation": flat, "accuracy": rising}}
     (row,) = slopes([Measured(axis, metrics, {}, (0.1,))])
     assert row["mean"] == pytest.approx(0.1)
     assert row["p"] == pytest.approx(2 / 64)
@@ -141,3 +142,34 @@ def test_refusals(changes, sentence):
 
 def test_one_value_has_no_interval():
     assert summary([0.5]) == {"mean": 0.5, "low": None, "high": None}
+
+
+@pytest.mark.parametrize("broken", ["ogm", "joint"])
+def test_an_ensemble_that_fails_is_told_and_the_others_stand(broken, tmp_path, monkeypatch):
+    class Refusing(METHODS[broken]):
+        def bind(self, model, draws):
+            raise ArgumentError(f"{broken}: expected another fusion, found this one")
+
+    monkeypatch.setattr("synthetic.experiments._ensemble.METHODS", {**METHODS, broken: Refusing})
+    ran = run(small(), tmp_path / "run", lambda _count: Serial())
+    assert ran.failures == {f"{broken}, speed": f"{broken}: expected another fusion, found this one"}
+    assert {r["method"] for r in ran.found["rows"]} == {"joint", "unimodal", "uniform", "ume", "ogm"} - {broken}
+    differences = [r["delta_joint"]["mean"] for r in ran.found["rows"] if r["method"] != "joint"]
+    assert all((d is None) is (broken == "joint") for d in differences)
+    assert (tmp_path / "run/report.html").exists()
+
+
+def test_traces_have_intervals(ran):
+    for trace in ran.found["traces"]:
+        assert len(trace["mean"]) == len(trace["low"]) == len(trace["high"]) == 2
+        assert all(
+            low <= mean <= high for low, mean, high in zip(trace["low"], trace["mean"], trace["high"], strict=True)
+        )
+
+
+def test_only_separate_trainings_choose_a_rate_for_each_probe():
+    assert {name for name, kind in METHODS.items() if kind.separate} == {"unimodal", "ume"}
+    held = {"validation": [[[0.9], [0.1]]], "validation probe a": [[[0.1], [0.9]]], "probe a": [[[1.0], [2.0]]]}
+    one = Measured(Axis("speed", ({"speed": 0.0},)), {"ume": held, "joint": held}, {}, (0.1, 0.2))
+    assert one.values("ume", "probe a", 0) == [2.0]
+    assert one.values("joint", "probe a", 0) == [1.0]

@@ -1,6 +1,6 @@
 """Protocol H's exact risk minimisers: one batched solve, certificate included, against a Python loop over an SVD solver.
 
-The goal is 20. It is out of reach of one core in float64: forming X'X alone takes an eighth of the loop's time and reading X once a thirtieth,
+The goal is 20. It is beyond every kernel tried on one core in float64: forming X'X alone takes an eighth of the loop's time and reading X once a thirtieth,
 and the certificate reads it three times more. What is reached is about 3.
 """
 

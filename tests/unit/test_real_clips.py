@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 
@@ -11,7 +12,6 @@ from real.data._media import frames, spread, wave_of
 
 
 def write_clip(path, tone=440.0, shade=100):
-    av = pytest.importorskip("av", reason="PyAV is not installed (the extra [real])")
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
         video, audio = out.add_stream("mpeg4", rate=10), out.add_stream("aac", rate=16000)

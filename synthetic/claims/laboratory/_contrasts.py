@@ -12,7 +12,7 @@ from torch import Tensor
 from mmtheory.claims import Budget, Claim, Control, Sides, Source, Trial
 from mmtheory.diagnose import decay
 from mmtheory.methods import METHODS, Method
-from mmtheory.stats import Interval, Relation, student
+from mmtheory.stats import Interval, Relation, clopper_pearson, student
 from mmtheory.world import World
 from synthetic.experiments._ensemble import Ensemble, samples, trained
 from synthetic.worlds import TwoDials
@@ -43,6 +43,12 @@ class Term:
 
 
 Contrast = tuple[Term, ...]
+SOLVED = 0.9
+
+
+def share_of(values: Tensor, alpha: float) -> Interval:
+    """Clopper and Pearson's interval for the mean of zeros and ones."""
+    return clopper_pearson(int(values.sum()), values.numel(), alpha=alpha)
 
 
 def method(name: str, **settings: Any) -> Run:  # noqa: ANN401 (a method's own settings)
@@ -64,8 +70,9 @@ def gain(run: str, metric: str, point: int = 0, *, over: str = "joint", weight: 
 class Contrasts(Claim[World]):
     """Mean paired contrasts over tasks are at least their thresholds.
 
-    Left: Student's interval of each contrast, a seed being a task of its own with its samples, initialisation and order, common to all
-    runs. Right: the threshold, declared beforehand.
+    Left: an interval of each contrast's mean, a seed being a task of its own with its samples, initialisation and order, common to all
+    runs. Student's supposes that differences of accuracies over hundreds of test samples are nearly normal; what is yes or no takes
+    Clopper and Pearson's (``share_of``), which supposes nothing. Right: the threshold, declared beforehand.
 
     :param points: where the world's dials stand, a mapping each.
     :param runs: what is trained, by name.
@@ -79,6 +86,7 @@ class Contrasts(Claim[World]):
         default_factory=dict[str, tuple[str, tuple[Contrast, float]]]
     )
     """Control → (case, what is wrongly claimed of it)."""
+    interval: Callable[[Tensor, float], Interval] = lambda values, alpha: student(values, alpha=alpha)
     sizes: tuple[int, int, int] = (800, 10, 800)
     epochs: int = 10
 
@@ -97,7 +105,7 @@ class Contrasts(Claim[World]):
             here = {**factors, "rates": [run.rate], "fusion": run.fusion, "optimiser": run.optimiser}
             found[name] = trained(here, run.make(), trial.stream, drawn=drawn, watch=watch)
         share = trial.alpha / len(self.contrasts)
-        return {case: student(_value(contrast, found), alpha=share) for case, (contrast, _) in self.contrasts.items()}
+        return {case: self.interval(_value(contrast, found), share) for case, (contrast, _) in self.contrasts.items()}
 
     def controls(self) -> tuple[Control, ...]:
         made: list[Control] = []
@@ -116,7 +124,10 @@ def _value(contrast: Contrast, found: Mapping[str, Ensemble]) -> Tensor:
 
 
 def _metric(ensemble: Ensemble, name: str) -> Tensor:
-    """[point, seed]; ``kept`` is the share of its largest lead that b has at the end."""
+    """[point, seed]; ``solved`` is whether the accuracy is above 0.9, ``unsolved`` the opposite, ``kept`` is the share of its largest lead that b has at the end."""
+    if name in {"solved", "unsolved"}:
+        solved = (ensemble.metrics["accuracy"][:, 0] > SOLVED).double()
+        return solved if name == "solved" else 1 - solved
     if name != "kept":
         return ensemble.metrics[name][:, 0]
     return 1 - decay(ensemble.traces["ratio b"][:, 0]).double()

@@ -18,7 +18,7 @@ from torch import Tensor
 from mmtheory.batch import Batch
 from mmtheory.errors import ArgumentError
 from mmtheory.experiment import Sweep, code_version, made_by, open_run, processes
-from mmtheory.methods import Unimodal
+from mmtheory.methods import METHODS, Unimodal
 from mmtheory.rng import Stream
 from mmtheory.training import Trainer
 from real.data import DATASETS, Dataset, Parts
@@ -27,6 +27,7 @@ from .evaluation import METRICS, accuracy
 from .network import builder, moved, stacked, standardised
 from .recipe import Recipe
 from .table import rows_of
+from .tuning import Tuned, checked, tries
 
 EXPERIMENT = "bench"
 ALWAYS = ("joint", "unimodal")
@@ -44,6 +45,7 @@ class Question:
 
     :param methods: names; joint and unimodal are always trained too.
     :param lrs: learning rates that every method may try, for every seed; the one that is best on validation counts.
+    :param tune: method → strength → values that it may try besides; the others may try more learning rates instead, see ``tries``.
     :param recipe: everything else, the same for every method.
     :param splits: data set → split; none means its first.
     """
@@ -54,6 +56,7 @@ class Question:
     lrs: tuple[float, ...] = (5e-4, 2e-3, 8e-3)
     recipe: Recipe = field(default_factory=Recipe)
     splits: Mapping[str, str] = field(default_factory=dict[str, str])
+    tune: Tuned = field(default_factory=dict[str, dict[str, tuple[float, ...]]])
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -63,11 +66,18 @@ class Question:
             )
         for method in self.trained:
             replace(self.recipe, method=method)
+        checked(self.tune, self.trained)
+        for method in self.trained:
+            self.tries(method)
 
     @property
     def trained(self) -> tuple[str, ...]:
         """The methods with the references in front, each once."""
         return tuple(dict.fromkeys((*ALWAYS, *self.methods)))
+
+    def tries(self, method: str) -> list[dict[str, float]]:
+        """The settings that it may try."""
+        return tries(method, self.lrs, self.tune)
 
     def as_json(self) -> dict[str, Any]:
         """Itself as JSON."""
@@ -123,21 +133,22 @@ def bench(
 
 
 def measure(roots: Mapping[str, str], factors: Mapping[str, Any], _note: object) -> dict[str, Any]:
-    """One cell: the method on the data set, for all seeds of the block and all learning rates at once where memory allows."""
+    """One cell: the method on the data set, for all seeds of the block and all tries at once where memory allows."""
     settings, name = factors["settings"], factors["dataset"]
     told: dict[str, Any] = {**settings["recipe"], "milestones": tuple(settings["recipe"]["milestones"])}
     recipe = replace(Recipe(**told), method=factors["method"])
     data = DATASETS[name](Path(roots[name]) if name in roots else None)
     start, dtype = time.perf_counter(), getattr(torch, recipe.dtype)
-    split, device, lrs, seeds = settings["splits"].get(name), settings["device"], settings["lrs"], factors["seeds"]
+    split, device, seeds = settings["splits"].get(name), settings["device"], factors["seeds"]
+    tried = tries(recipe.method, settings["lrs"], settings["tune"])
     parts = [standardised(data.load(split, seed=seed), data.modalities, dtype) for seed in seeds[:1]]
     size = sum(v.numel() * v.element_size() for v in parts[0].train.x.values())
     alike = True
-    if size * len(seeds) * len(lrs) <= STACKED_BYTES:
+    if size * len(seeds) * len(tried) <= STACKED_BYTES:
         parts += [standardised(data.load(split, seed=seed), data.modalities, dtype) for seed in seeds[1:]]
         alike = len({(p.train.n, p.validation.n, p.test.n) for p in parts}) == 1
     if len(parts) == len(seeds) and alike:
-        found = [chosen(data, stacked(parts), recipe, seeds, lrs, device)]
+        found = [chosen(data, stacked(parts), recipe, seeds, tried, device)]
     else:
         found = [
             chosen(
@@ -145,7 +156,7 @@ def measure(roots: Mapping[str, str], factors: Mapping[str, Any], _note: object)
                 moved(standardised(data.load(split, seed=s), data.modalities, dtype), device),
                 recipe,
                 [s],
-                lrs,
+                tried,
                 device,
             )
             for s in seeds
@@ -154,24 +165,28 @@ def measure(roots: Mapping[str, str], factors: Mapping[str, Any], _note: object)
         k: {m: [x for part in found for x in part[k][m]] for m in found[0][k]}
         for k in ("metrics", "unimodal", "chosen")
     }
-    steps = recipe.epochs * math.ceil(parts[0].train.n / recipe.batch_size) * len(lrs) * len(seeds)
+    steps = recipe.epochs * math.ceil(parts[0].train.n / recipe.batch_size) * len(tried) * len(seeds)
     return {**joined, "cost": recipe.make_method().card.cost, "steps": steps, "seconds": time.perf_counter() - start}
 
 
 def chosen(
-    data: Dataset, parts: Parts, recipe: Recipe, seeds: Sequence[int], lrs: Sequence[float], device: str
+    data: Dataset, parts: Parts, recipe: Recipe, seeds: Sequence[int], tried: Sequence[Mapping[str, float]], device: str
 ) -> dict[str, dict[str, list[float]]]:
-    """Test metrics of every seed at the learning rate and epoch that were best on its validation part."""
+    """Test metrics of every seed at the settings and epoch that were best on its validation part."""
     several = parts.train.y.ndim > 1
-    parts = moved(repeated(parts, len(lrs)) if several else parts, device)
-    rates = torch.tensor(lrs, device=device).repeat_interleave(len(seeds))
+    parts = moved(repeated(parts, len(tried)) if several else parts, device)
+    columns = {
+        k: torch.tensor([point[k] for point in tried], device=device).repeat_interleave(len(seeds)) for k in tried[0]
+    }
+    rates = columns.pop("lr")
+    method = METHODS[recipe.method](**recipe.strengths, **columns) if columns else recipe.make_method()
     build = builder(data.modalities, len(data.classes), recipe, parts.train)
     trainer = Trainer(
-        build, recipe.make_method(), parts.train, settings=replace(recipe.settings(), lr=rates), validation=parts.validation,
-        stream=Stream(0, ("bench", data.name)), replicates=[*seeds] * len(lrs), device=device,
+        build, method, parts.train, settings=replace(recipe.settings(), lr=rates), validation=parts.validation,
+        stream=Stream(0, ("bench", data.name)), replicates=[*seeds] * len(tried), device=device,
     )  # fmt: skip
-    best = _Best(len(lrs), len(seeds))
-    own = {m: _Best(len(lrs), len(seeds)) for m in data.modalities} if type(trainer.method) is Unimodal else {}
+    best = _Best(len(tried), len(seeds))
+    own = {m: _Best(len(tried), len(seeds)) for m in data.modalities} if type(trainer.method) is Unimodal else {}
     for epoch in range(1, recipe.epochs + 1):
         trainer.run(1)
         held, test = trainer.predict(parts.validation), trainer.predict(parts.test)
@@ -185,7 +200,7 @@ def chosen(
         "metrics": metrics,
         "unimodal": unimodal,
         "chosen": {
-            "lr": [lrs[i] for i in best.which.tolist()],
+            **{k: [tried[i][k] for i in best.which.tolist()] for k in tried[0]},
             "epoch": best.epochs.tolist(),
             "validation": best.held.tolist(),
         },
@@ -207,12 +222,12 @@ def _alone(trainer: Trainer, part: Batch, modality: str) -> Tensor:
 
 
 class _Best:
-    """The test logits of every replicate at its best epoch, then of every seed at its best learning rate, both on validation."""
+    """The test logits of every replicate at its best epoch, then of every seed at its best try, both on validation."""
 
-    def __init__(self, rates: int, seeds: int) -> None:
-        self.shape = (rates, seeds)
-        self.score = torch.full((rates * seeds,), -1.0, dtype=torch.float64)
-        self.epoch = torch.zeros(rates * seeds, dtype=torch.int64)
+    def __init__(self, tries: int, seeds: int) -> None:
+        self.shape = (tries, seeds)
+        self.score = torch.full((tries * seeds,), -1.0, dtype=torch.float64)
+        self.epoch = torch.zeros(tries * seeds, dtype=torch.int64)
         self.logits: Tensor | None = None
         self.which = self.epochs = self.held = torch.zeros(seeds)
 
@@ -226,11 +241,11 @@ class _Best:
         self.score = torch.where(better, score, self.score)
 
     def decide(self, dataset: str, what: str) -> Tensor:
-        """Logits [seeds, n, classes] at the best learning rate of each seed, the smallest among equals."""
+        """Logits [seeds, n, classes] at the best try of each seed, the first among equals."""
         score = self.score.view(self.shape)
         self.held, self.which = score.max(0).values, score.argmax(0)
         if self.logits is None or bool((self.held < 0).any()):
-            raise ArgumentError(f"{dataset} {what}: expected a finite loss at one learning rate at least, found none")
+            raise ArgumentError(f"{dataset} {what}: expected a finite loss in one try at least, found none")
         places = self.which * self.shape[1] + torch.arange(self.shape[1])
         self.epochs = self.epoch[places]
         return self.logits[places]

@@ -55,8 +55,10 @@ def _row(
         "metric": metric,
         **summary(values),
         "delta_joint": summary(differences) if differences else None,
-        "unimodal": {m: sum(v) / len(v) for m, v in unimodal.items()} if metric == "accuracy" else {},
+        "unimodal": {m: summary(v) for m, v in unimodal.items()} if metric == "accuracy" else {},
         "seeds": question.seeds,
+        "tries": len(question.tries(method)),
+        "chosen": {k: _over(mine, "chosen", k) for k in question.tries(method)[0]},
         "cost": mine[0]["cost"],
         "milliseconds_per_step": 1000 * sum(c["seconds"] for c in mine) / sum(c["steps"] for c in mine),
         "published": published(dataset, method) if metric == "accuracy" else [],
@@ -84,7 +86,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         if row["metric"] != "accuracy":
             continue
-        alone = ", ".join(f"{m} {100 * v:.1f}" for m, v in row["unimodal"].items())
+        alone = ", ".join(f"{m} {percent(v)}" for m, v in row["unimodal"].items())
         told = ", ".join(f"{100 * p['value']:.1f} ({p['name']}, {p['tag']})" for p in row["published"])
         delta = "" if row["method"] == "joint" else percent(row["delta_joint"], signed=True)
         lines.append(

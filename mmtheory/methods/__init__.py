@@ -25,6 +25,7 @@ from ._method import cross_entropy as cross_entropy
 from ._method import per_replicate as per_replicate
 from ._scores import discrepancy as discrepancy
 from ._scores import label_scores as label_scores
+from ._strengths import tunable as tunable
 from .agm import AGM as AGM
 from .amco import AMCo as AMCo
 from .amss import AMSS as AMSS

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import get_type_hints
 
 from torch import Tensor
 
 from mmtheory.errors import ArgumentError
 
-from ._method import Strength
+from ._method import Method, Strength
 
 
 def ranged(name: str, value: Strength, low: float = 0.0, high: float = math.inf) -> Strength:
@@ -27,3 +28,13 @@ def ranged(name: str, value: Strength, low: float = 0.0, high: float = math.inf)
 def off(value: Strength) -> bool:
     """Whether a strength is the number zero, so that its term is left out (a tensor of zeros is multiplied through)."""
     return not isinstance(value, Tensor) and value == 0
+
+
+def tunable(method: type[Method]) -> tuple[str, ...]:
+    """Names of the strengths that may differ from replicate to replicate.
+
+    >>> from mmtheory.methods import METHODS
+    >>> tunable(METHODS["pmr"]), tunable(METHODS["joint"])
+    (('alpha', 'mu'), ())
+    """
+    return tuple(name for name, kind in get_type_hints(method.__init__).items() if kind == Strength)

@@ -24,12 +24,14 @@ from ._train import need_device
 DESCRIPTION = """Compare methods on real data sets: paired seeds, equal tuning budget, intervals.
 
 Every method sees the same splits, initialisations and sample orders, may try the same learning rates, and is looked at on the test part
-once, at the learning rate and epoch that were best on validation. Differences from joint training are paired by seed. Joint and unimodal
+once, at the learning rate and epoch that were best on validation. --tune lets a method try values of its own strengths besides; all others
+may then try as many settings, spent on learning rates in between. Differences from joint training are paired by seed. Joint and unimodal
 training are always among the cells. What is trained is stored; --resume trains the rest.
 
 examples:
   mmtheory bench --datasets htad --methods ogm-ge,pmr --seeds 5
   mmtheory bench --datasets htad,av-digits --root av-digits=free-spoken-digit-dataset --methods ogm --fusion sum --seeds 10 --json
+  mmtheory bench --datasets htad --methods ogm,pmr --tune ogm.alpha=0.1,0.5,1 --tune pmr.alpha=0.5,1
   mmtheory bench --datasets htad --methods uniform --seeds 20 --out runs/b --resume"""
 
 
@@ -49,6 +51,8 @@ class Options:
     """Epochs."""
     lrs: Annotated[str, tyro.conf.arg(metavar="X,Y")] = "0.0005,0.002,0.008"
     """Learning rates that every method may try, between commas."""
+    tune: Annotated[tuple[str, ...], tyro.conf.arg(metavar="METHOD.STRENGTH=X,Y ...", help_behavior_hint="")] = ()
+    """Values of a method's own strengths that it may try, between commas."""
     root: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=DIR ...", help_behavior_hint="")] = ()
     """Folders of downloads, by data set."""
     split: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=SPLIT ...", help_behavior_hint="")] = ()
@@ -90,7 +94,7 @@ def main(argv: list[str]) -> int:
         "rows": rows,
         "failures": reasons,
         "level": 0.95,
-        "tuning": {"lrs": list(question.lrs), "epochs": question.recipe.epochs},
+        "tuning": {"lrs": list(question.lrs), "tune": question.tune, "epochs": question.recipe.epochs},
         "run": str(folder),
     }
     write_whole(folder / "table.json", json.dumps(told, indent=1, allow_nan=False).encode())
@@ -107,12 +111,29 @@ def _question(options: Options) -> Question:
     base = replace(
         base, method="joint", strengths={}, fusion=options.fusion or base.fusion, epochs=options.epochs or base.epochs
     )
+    lrs, splits = _numbers("lrs", options.lrs), _pairs("split", options.split, datasets)
+    tune = _tuned(options.tune)
+    return Question(datasets, tuple(_words(options.methods)), options.seeds, lrs, base, splits, tune, options.device)
+
+
+def _tuned(settings: tuple[str, ...]) -> dict[str, dict[str, tuple[float, ...]]]:
+    """METHOD.STRENGTH=X,Y as method → strength → values."""
+    found: dict[str, dict[str, tuple[float, ...]]] = {}
+    for setting in settings:
+        name, equals, values = setting.partition("=")
+        method, dot, strength = name.partition(".")
+        if not (equals and dot and method and strength and values):
+            raise ArgumentError(f"bench: expected --tune METHOD.STRENGTH=X,Y, found {setting!r}")
+        found.setdefault(method, {})[strength] = _numbers("tune", values)
+    return found
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    """The numbers between commas."""
     try:
-        lrs = tuple(float(word) for word in _words(options.lrs))
+        return tuple(float(word) for word in _words(text))
     except ValueError as error:
-        raise ArgumentError(f"bench: expected --lrs as numbers between commas, found {options.lrs!r}") from error
-    splits = _pairs("split", options.split, datasets)
-    return Question(datasets, tuple(_words(options.methods)), options.seeds, lrs, base, splits, options.device)
+        raise ArgumentError(f"bench: expected --{option} as numbers between commas, found {text!r}") from error
 
 
 def _words(text: str) -> list[str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmtheory.errors import DataError, MmtheoryError
 from mmtheory.methods import METHODS
 from real.bench import measure
 from real.cli import bench as command
 from real.data import DATASETS
+from real.tuning import combinations, tries
 
 KEYS = {"dataset", "method", "fusion", "metric", "mean", "low", "high", "delta_joint", "unimodal", "seeds"}
 
@@ -43,6 +46,7 @@ def test_rows_hold_what_they_say(double, tmp_path, capsys):
             assert row["delta_joint"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
         if row["metric"] == "accuracy":
             assert set(row["unimodal"]) == {"audio", "accelerometer"}
+            assert all(alone["low"] <= alone["mean"] <= alone["high"] for alone in row["unimodal"].values())
     joint = {r["metric"]: r["mean"] for r in rows if r["method"] == "joint"}
     for row in rows:
         assert abs(row["delta_joint"]["mean"] - (row["mean"] - joint[row["metric"]])) < 1e-12
@@ -66,7 +70,7 @@ def test_a_resumed_table_is_the_whole_one(double, tmp_path, capsys):
 
 def test_seeds_side_by_side_are_seeds_one_after_the_other(double, monkeypatch):
     recipe = {"method": "joint", "fusion": "concat", "width": 16, "epochs": 3, "milestones": [], "batch_size": 16}
-    settings = {"lrs": [1e-3, 1e-2], "recipe": recipe, "splits": {}, "device": "cpu"}
+    settings = {"lrs": [1e-3, 1e-2], "recipe": recipe, "splits": {}, "tune": {}, "device": "cpu"}
     for method in ("unimodal", "ogm"):
         factors = {"dataset": "htad", "method": method, "seeds": [0, 1, 2], "settings": settings}
         stacked = measure({"htad": str(double)}, factors, None)
@@ -99,6 +103,12 @@ def test_a_method_that_fails_costs_its_row_and_the_exit_status(double, tmp_path,
         (["--seeds", "0"], "--seeds >= 1"),
         (["--lrs", "a,b"], "numbers between commas"),
         (["--lrs", "-1"], "learning rates > 0"),
+        (["--tune", "ogm-ge.alpha"], "expected --tune METHOD.STRENGTH=X,Y"),
+        (["--tune", "ogm-ge.alpha=low"], "--tune as numbers"),
+        (["--tune", "pmr.alpha=1"], "--tune of a method among joint, unimodal, ogm-ge, ume"),
+        (["--tune", "ogm-ge.beta=1"], "among alpha, found 'beta'"),
+        (["--tune", "ogm-ge.alpha=-1"], "expected alpha >= 0"),
+        (["--tune", "ogm-ge.alpha=0.1,1", "--lrs", "0.01"], "two learning rates or more"),
         (["--root", "uci=/tmp"], "expected --root NAME"),
         (["--split", "htad=speaker"], "expected a split among random"),
         (["--fusion", "concad"], "did you mean concat"),
@@ -120,9 +130,55 @@ def test_a_broken_file_is_told_before_anything_is_trained(double, tmp_path):
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_is_measured_with_seeds_and_rates_side_by_side(double, method):
     recipe = {"method": "joint", "fusion": "shared", "width": 8, "epochs": 2, "milestones": [], "batch_size": 16}
-    settings = {"lrs": [1e-3, 1e-2], "recipe": recipe, "splits": {}, "device": "cpu"}
+    settings = {"lrs": [1e-3, 1e-2], "recipe": recipe, "splits": {}, "tune": {}, "device": "cpu"}
     found = measure(
         {"htad": str(double)}, {"dataset": "htad", "method": method, "seeds": [0, 1], "settings": settings}, None
     )
     assert all(0 <= value <= 1 for value in found["metrics"]["accuracy"])
     assert set(found["chosen"]["lr"]) <= {1e-3, 1e-2}
+
+
+def test_a_tuned_strength_is_chosen_on_validation_and_the_others_try_as_often(double, tmp_path, capsys):
+    more = ["--tune", "ogm-ge.alpha=0.1,0.5,2", "--lrs", "0.001,0.01"]
+    assert command([*words(double, tmp_path / "r"), *more]) == 0
+    rows = {r["method"]: r for r in told(capsys)["rows"] if r["metric"] == "accuracy"}
+    assert {name: row["tries"] for name, row in rows.items()} == {"joint": 6, "ogm-ge": 6, "ume": 6}
+    assert set(rows["ogm-ge"]["chosen"]["alpha"]) <= {0.1, 0.5, 2.0}
+    assert set(rows["ogm-ge"]["chosen"]["lr"]) <= {0.001, 0.01}
+    assert len(rows["joint"]["chosen"]["lr"]) == 3
+    assert all(0.001 <= lr <= 0.01 for lr in rows["joint"]["chosen"]["lr"])
+
+
+def test_the_best_of_several_tries_is_the_best_of_each_alone(double):
+    recipe = {"method": "joint", "fusion": "concat", "width": 8, "epochs": 3, "milestones": [], "batch_size": 16}
+    settings = {
+        "lrs": [1e-3, 1e-2],
+        "tune": {"uniform": {"weight": [0.0, 0.5, 5.0]}},
+        "recipe": recipe,
+        "splits": {},
+        "device": "cpu",
+    }
+    factors = {"dataset": "htad", "method": "uniform", "seeds": [0, 1], "settings": settings}
+    together = measure({"htad": str(double)}, factors, None)["chosen"]
+    alone = [
+        measure(
+            {"htad": str(double)}, {**factors, "settings": {**settings, "tune": {"uniform": {"weight": [w]}}}}, None
+        )["chosen"]
+        for w in (0.0, 0.5, 5.0)
+    ]
+    assert together["validation"] == [max(values) for values in zip(*(a["validation"] for a in alone), strict=True)]
+
+
+@given(
+    st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=4, unique=True),
+    st.dictionaries(st.sampled_from(["ogm", "pmr", "opm"]), st.dictionaries(
+        st.sampled_from(["a", "b"]), st.lists(st.floats(0, 1), min_size=1, max_size=3, unique=True), max_size=2
+    ), max_size=3),
+)  # fmt: skip
+def test_no_method_tries_less_often_than_another_that_it_could_match(lrs, tuned):
+    most = len(lrs) * max([combinations(own) for own in tuned.values()], default=1)
+    for method in ("joint", *tuned):
+        tried = tries(method, lrs, tuned)
+        assert most <= len(tried) < most + combinations(tuned.get(method, {}))
+        assert min(lrs) == min(t["lr"] for t in tried) <= max(t["lr"] for t in tried) == max(lrs)
+        assert len({tuple(t.items()) for t in tried}) == len(tried)

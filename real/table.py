@@ -5,14 +5,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmtheory.experiment import Record, summary
 
 from .evaluation import METRICS
-
-if TYPE_CHECKING:
-    from .bench import Question
+from .question import Question
 
 ALPHA = 0.05
 """Of every interval, each on its own."""

@@ -14,7 +14,8 @@ import tyro
 from mmtheory.errors import ArgumentError
 from mmtheory.experiment import run_folder, write_whole
 from mmtheory.experiment.settings import parse
-from real.bench import Question, bench
+from real.bench import bench
+from real.question import Question
 from real.recipe import Recipe, read_recipe
 from real.table import markdown
 

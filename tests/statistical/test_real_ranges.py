@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from real.bench import Question, bench
+from real.bench import bench
+from real.question import Question
 from real.recipe import Recipe
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

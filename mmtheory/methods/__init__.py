@@ -23,6 +23,7 @@ from ._method import Strength as Strength
 from ._method import View as View
 from ._method import cross_entropy as cross_entropy
 from ._method import per_replicate as per_replicate
+from ._named import made as made
 from ._scores import discrepancy as discrepancy
 from ._scores import label_scores as label_scores
 from ._strengths import tunable as tunable
@@ -36,7 +37,9 @@ from .cggm import CGGM as CGGM
 from .chain import Chain as Chain
 from .cml import CML as CML
 from .combined import Combined as Combined
+from .famo import FAMO as FAMO
 from .gblend import GBlend as GBlend
+from .graddrop import GradDrop as GradDrop
 from .greedy import Greedy as Greedy
 from .i2m2 import I2M2 as I2M2
 from .inforeg import InfoReg as InfoReg
@@ -73,6 +76,8 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "ogm-ge": OGMGE,
     "opm": OPM,
     "moo": Combined,
+    "famo": FAMO,
+    "graddrop": GradDrop,
     "mimo": MIMO,
     "mmpareto": MMPareto,
     "ngdiff": NGDiff,

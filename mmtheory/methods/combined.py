@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmtheory.errors import ArgumentError
 from mmtheory.models import MultimodalModel
-from mmtheory.moo import EPO, STCH, WEIGHTINGS, GramianAccumulator, Stateful, Weighting
+from mmtheory.moo import EPO, STCH, WEIGHTINGS, GramianAccumulator, MoCo, Stateful, Weighting, track
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, unimodal_heads
@@ -20,7 +20,7 @@ from ._method import Card, Gradients, Method, Phase, Step, Strength, per_replica
 from ._strengths import ranged
 
 Scope = Literal["encoder", "joint"]
-FUSED, OWN = "fused", "own"
+FUSED, OWN, TRACKED = "fused", "own", "tracked "
 
 
 class TwoRows(Method):
@@ -72,7 +72,9 @@ class Combined(TwoRows):
     :param weight: factor on the unimodal losses.
     :param scope: ``encoder`` solves for each encoder on its own, m = 2; ``joint`` once for the fused and all M unimodal losses over the
         encoders together, m = M + 1.
-    :raises ArgumentError: an unknown weighting or scope.
+    :param beta: share of the fresh gradients in the tracked ones, y ← y + β(g − y), which weights and move are then taken from; 1 tracks
+        nothing, 0 stays with the first step's. None is 1, but 1/2 for MoCo, whose point it is.
+    :raises ArgumentError: an unknown weighting or scope, beta outside [0, 1].
     """
 
     card: ClassVar[Card] = Card(
@@ -83,13 +85,18 @@ class Combined(TwoRows):
         cost="1F + 2B, one Gramian and one solve an encoder",
         differences=(
             "the released codes of most weightings take all parameters as one block; scope = 'joint' is that, over the encoders",
-            "MoCo's weights follow the Gramian of this step's gradients; the paper tracks the gradients themselves over steps",
-            "FAMO, which needs the losses once more after the step, and GradDrop, which has no weights, are not served",
+            "MoDo and SDMGrad are given the Gramian of one batch; the papers multiply the gradients of two",
+            "FAMO, which needs the losses once more after the step, and GradDrop, which has no weights, are methods of their own",
         ),
     )
 
     def __init__(
-        self, weighting: str | Weighting | STCH | EPO = "upgrad", *, weight: Strength = 1.0, scope: Scope = "encoder"
+        self,
+        weighting: str | Weighting | STCH | EPO = "upgrad",
+        *,
+        weight: Strength = 1.0,
+        scope: Scope = "encoder",
+        beta: float | None = None,
     ) -> None:
         super().__init__(weight)
         if isinstance(weighting, str) and weighting not in WEIGHTINGS:
@@ -98,18 +105,23 @@ class Combined(TwoRows):
             raise ArgumentError(f"moo: expected scope encoder or joint, found {scope!r}")
         self.weighting = WEIGHTINGS[weighting]() if isinstance(weighting, str) else weighting
         self.scope: Scope = scope
+        fresh = 0.5 if isinstance(self.weighting, MoCo) else 1.0
+        self.beta = fresh if beta is None else float(ranged("moo: beta", beta, 0, 1))
         self.memory: dict[str, Any] = {}
+        self.tracked: dict[str, Tensor] = {}
 
     def bind(self, model: MultimodalModel, draws: Draws) -> None:
         """Where the weighting remembers: one memory a solve, as before its first step."""
         solves, m = (model.modalities, 2) if self.scope == "encoder" else (("joint",), len(model.modalities) + 1)
-        self.memory = {}
+        self.memory, self.tracked = {}, {}
         if isinstance(self.weighting, Stateful):
             like = torch.eye(m, dtype=torch.float64, device=draws.device).expand(*model.batch_shape, m, m)
             stateful = cast("Stateful[Any]", self.weighting)
             self.memory = {name: stateful.initial(like) for name in solves}
 
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
+        if self.beta < 1:
+            self._track(step, gradients)
         if self.scope == "encoder":
             return super().on_gradients(step, gradients)
         names = list(step.features)
@@ -123,6 +135,14 @@ class Combined(TwoRows):
             else:
                 fused.add_(own)
         return gradients.rows[FUSED]
+
+    def _track(self, step: Step, gradients: Gradients) -> None:
+        """Make the encoders' rows tracked ones, which begin at the first step's."""
+        for row, fresh in gradients.rows.items():
+            old = self.tracked.setdefault(row, fresh.clone())
+            for columns in (gradients.flat.columns[m] for m in step.features):
+                track([old[..., columns]], [fresh[..., columns]], self.beta)
+                fresh[..., columns] = old[..., columns]
 
     def join(self, gradients: Gradients, modality: str, fused: Tensor, own: Tensor) -> None:
         w = self.solved(modality, pair(fused, own)).to(fused.dtype)
@@ -142,9 +162,11 @@ class Combined(TwoRows):
         return w
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {f"{name} {i}": t for name, state in self.memory.items() for i, t in enumerate(unfolded(state))}
+        memory = {f"{name} {i}": t for name, state in self.memory.items() for i, t in enumerate(unfolded(state))}
+        return {**memory, **{f"{TRACKED}{row}": t for row, t in self.tracked.items()}}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.tracked = {k.removeprefix(TRACKED): t.clone() for k, t in state.items() if k.startswith(TRACKED)}
         for name, old in self.memory.items():
             self.memory[name] = folded(old, [state[f"{name} {i}"] for i in range(len(unfolded(old)))])
 

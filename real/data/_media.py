@@ -33,6 +33,21 @@ def picture(path: Path, edge: int) -> np.ndarray:
         raise DataError(f"{path}: expected a whole picture, found: {error}") from error
 
 
+def rgba(path: Path, edge: int) -> np.ndarray:
+    """A picture with its transparency, scaled to a square: uint8 [4, edge, edge].
+
+    :raises DataError: missing, truncated, or no picture.
+    """
+    from PIL import Image
+
+    sound(path)
+    try:
+        with Image.open(path) as held:
+            return np.asarray(held.convert("RGBA").resize((edge, edge), 2), dtype=np.uint8).transpose(2, 0, 1)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: expected a whole picture, found: {error}") from error
+
+
 def _square(held: Any, edge: int) -> np.ndarray:  # noqa: ANN401 (Pillow's picture, imported late)
     w, h = held.size
     scale = edge / min(w, h)

@@ -67,6 +67,31 @@ def unpickled(path: Path, *, encoding: str = "latin1") -> Any:  # noqa: ANN401 (
         raise DataError(f"{path}: expected a pickle of plain data, found: {error or type(error).__name__}") from error
 
 
+def unpickled_array(path: Path) -> Any:  # noqa: ANN401 (whatever the file holds)
+    """What a ``.npy`` file of one object holds, read as ``unpickled`` reads.
+
+    :raises DataError: missing, a stub, no such file, or holding anything but data.
+    """
+    from numpy.lib import format as npy
+
+    try:
+        raw = BytesIO(path.read_bytes())
+        npy.read_magic(raw)
+        shape, _, kind = npy.read_array_header_1_0(raw)
+        if shape != () or kind != np.dtype(object):
+            raise DataError(f"{path}: expected one object, found an array of shape {shape}")
+        return Unpickler(raw, encoding="latin1").load().item()
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: expected a file, found: {error.strerror or error}") from error
+    except Exception as error:
+        # A damaged file can raise nearly anything while it is read.
+        raise DataError(
+            f"{path}: expected a .npy file of plain data, found: {error or type(error).__name__}"
+        ) from error
+
+
 def write_pickle(path: Path, value: object) -> Path:
     """A pickle of plain data, for doubles alone."""
     raw = dumps(value, protocol=4)

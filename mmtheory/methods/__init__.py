@@ -48,6 +48,7 @@ from .lfm import LFM as LFM
 from .mbsd import MBSD as MBSD
 from .mie import MIE as MIE
 from .mimo import MIMO as MIMO
+from .minvi import MinVI as MinVI
 from .mla import MLA as MLA
 from .mmcosine import MMCosine as MMCosine
 from .mmpareto import MMPareto as MMPareto
@@ -106,4 +107,5 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "aug": AUG,
     "i2m2": I2M2,
     "umurl": UmURL,
+    "minvi": MinVI,
 })  # fmt: skip

@@ -42,12 +42,13 @@ class TwiceTheLikelihood(Claim[SelectionTable]):
         law, bits = pair_law(world), (world.symbols - 1).bit_length()
         draws = trial.stream.draws(range(trial.n), device=trial.device)
         machine = MultimodalRBM(
-            draws.normal("w", bits, HIDDEN), draws.normal("v", bits, HIDDEN),
-            draws.normal("a", bits), draws.normal("c", bits), draws.normal("b", HIDDEN),
-        )  # fmt: skip
+            {m: draws.normal(name, bits, HIDDEN) for m, name in (("x", "w"), ("y", "v"))},
+            {m: draws.normal(name, bits) for m, name in (("x", "a"), ("y", "c"))},
+            draws.normal("b", HIDDEN),
+        )
         code, size = states(bits), 2**bits
         x, y = code.repeat_interleave(size, 0), code.repeat(size, 1)
-        energy = machine.free_energy(x, y).reshape(-1, size, size)
+        energy = machine.free_energy({"x": x, "y": y}).reshape(-1, size, size)
         halves = -(law * (energy.neg().log_softmax(-1) + energy.neg().log_softmax(-2))).sum((-2, -1))
         log_law = machine.log_law()
         whole = -2 * (law * log_law).sum((-2, -1))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
+from torch import Tensor
 
 from mmtheory.claims import Budget, Claim, Control, Sides, Source, Trial
 from mmtheory.info import conditional_losses
@@ -22,13 +24,19 @@ def taught() -> Table:
     """The law of a fixed machine with two bits a modality and two hidden units, labelled by the first bit of a."""
     grid = torch.arange(4, dtype=torch.float64).reshape(2, 2)
     teacher = MultimodalRBM(
-        2 * torch.cos(1 + grid), 2 * torch.sin(2 + grid), torch.tensor([0.3, -0.4]).double(),
-        torch.tensor([-0.2, 0.5]).double(), torch.tensor([0.1, -0.3]).double(),
-    )  # fmt: skip
+        {"x": 2 * torch.cos(1 + grid), "y": 2 * torch.sin(2 + grid)},
+        {"x": torch.tensor([0.3, -0.4]).double(), "y": torch.tensor([-0.2, 0.5]).double()},
+        torch.tensor([0.1, -0.3]).double(),
+    )
     law = teacher.log_law().exp()
     label = torch.eye(2, dtype=torch.float64).repeat_interleave(2, 0)[:, None, :]
     nested = tuple(tuple(tuple(cell) for cell in row) for row in (law[..., None] * label).tolist())
     return Table("joint", joint=nested)
+
+
+def machine(live: Mapping[str, Tensor]) -> MultimodalRBM:
+    """The machine of these parameters."""
+    return MultimodalRBM({"x": live["w"], "y": live["v"]}, {"x": live["a"], "y": live["c"]}, live["b"])
 
 
 @final
@@ -55,12 +63,12 @@ class WellSpecified(Claim[Table]):
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
         for _ in range(STEPS):
             optimiser.zero_grad()
-            losses = conditional_losses(law, MultimodalRBM(**live).log_law().exp())
+            losses = conditional_losses(law, machine(live).log_law().exp())
             torch.stack([losses[k] for k in self.halves]).sum().backward()
             optimiser.step()
             schedule.step()
         with torch.no_grad():
-            found = MultimodalRBM(**live).log_law().exp()
+            found = machine(live).log_law().exp()
             losses = conditional_losses(law, found)
             best = int(torch.stack([losses[k] for k in self.halves]).sum(0).argmin())
         return {"distance from the law": Interval.exact(float((found[best] - law).abs().sum()) / 2)}

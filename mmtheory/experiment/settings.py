@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,30 @@ def parse(kind: type[T], argv: list[str], *, command: str, description: str, def
         if stop.code in {0, None}:
             raise
         raise ArgumentError(f"{command}: {_sentence(complaint.getvalue())}") from None
+
+
+def gathered(argv: Sequence[str], *options: str) -> list[str]:
+    """The words with every occurrence of an option that takes several gathered into one at the end: it may be repeated.
+
+    The word after an option is its own; those that follow are as long as they are settings, KEY=VALUE.
+
+    >>> gathered(["--set", "a=1", "b=2", "name", "--set=c=3"], "--set")
+    ['name', '--set', 'a=1', 'b=2', 'c=3']
+    """
+    rest, taken, taking, first = list[str](), {option: list[str]() for option in options}, "", False
+    for word in argv:
+        option, equals, value = word.partition("=")
+        if option in taken:
+            taken[option] += [value] if equals else []
+            taking, first = ("", False) if equals else (option, True)
+        elif taking and not word.startswith("-") and (first or "=" in word):
+            taken[taking].append(word)
+            first = False
+        else:
+            rest += [taking, word] if first else [word]
+            taking, first = "", False
+    rest += [taking] if first else []
+    return [*rest, *(word for option, words in taken.items() if words for word in (option, *words))]
 
 
 def _sentence(box: str) -> str:

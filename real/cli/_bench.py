@@ -13,7 +13,7 @@ import tyro
 
 from mmtheory.errors import ArgumentError
 from mmtheory.experiment import run_folder, write_whole
-from mmtheory.experiment.settings import parse
+from mmtheory.experiment.settings import gathered, parse
 from real.bench import bench
 from real.question import Question
 from real.recipe import Recipe, read_recipe
@@ -74,7 +74,7 @@ class Options:
 
 def main(argv: list[str]) -> int:
     """Run the sub-command: exit status 1 if a cell could not be trained."""
-    options = parse(Options, argv, command="bench", description=DESCRIPTION)
+    options = parse(Options, gathered(argv, "--root", "--split", "--tune"), command="bench", description=DESCRIPTION)
     if options.resume and options.out is None:
         raise ArgumentError("bench: expected --out DIR, the run to resume, found none")
     need_device(options.device)

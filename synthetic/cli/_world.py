@@ -14,7 +14,7 @@ import tyro
 
 from mmtheory.errors import ArgumentError, NotExactError
 from mmtheory.experiment import ends, finite, interval
-from mmtheory.experiment.settings import parse
+from mmtheory.experiment.settings import gathered, parse
 from mmtheory.info import subsets
 from mmtheory.stats import Interval
 from mmtheory.world import QUANTITIES, World
@@ -49,7 +49,7 @@ class Options:
 
 def main(argv: list[str]) -> int:
     """Run the sub-command."""
-    options = parse(Options, _gathered(argv), command="world", description=DESCRIPTION)
+    options = parse(Options, gathered(argv, "--set"), command="world", description=DESCRIPTION)
     if options.name not in WORLDS:
         near = difflib.get_close_matches(options.name, WORLDS, n=2, cutoff=0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
@@ -61,22 +61,6 @@ def main(argv: list[str]) -> int:
     else:
         _show(told)
     return 0
-
-
-def _gathered(argv: list[str]) -> list[str]:
-    """The words with every ``--set`` gathered into one at the end, so that it may be repeated and stand before the name."""
-    rest, settings, taking = list[str](), list[str](), False
-    for word in argv:
-        if word == "--set":
-            taking = True
-        elif word.startswith("--set="):
-            settings.append(word.removeprefix("--set="))
-        elif taking and not word.startswith("-") and ("=" in word or not settings or rest):
-            settings.append(word)
-        else:
-            taking = False
-            rest.append(word)
-    return [*rest, "--set", *settings] if settings else rest + ["--set"] * taking
 
 
 def answers(world: World) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal, final
 import pytest
 
 from mmtheory.errors import ArgumentError
+from mmtheory.experiment.settings import gathered
 from mmtheory.world import World
 from synthetic.cli._dials import build
-from synthetic.cli._world import _gathered, answers
+from synthetic.cli._world import answers
 from synthetic.worlds import WORLDS, GaussianRegression
 
 
@@ -94,8 +95,8 @@ def test_lists_of_different_lengths_and_repeated_dials_are_refused() -> None:
 
 def test_set_may_be_repeated_and_stand_anywhere() -> None:
     wanted = ["name", "--json", "--set", "a=1", "b=2", "c=-3"]
-    assert _gathered(["--set", "a=1", "b=2", "name", "--json", "--set=c=-3"]) == wanted
-    assert _gathered(["name", "--set", "a=1", "--set", "b=2", "--json", "--set", "c=-3"]) == wanted
+    assert gathered(["--set", "a=1", "b=2", "name", "--json", "--set=c=-3"], "--set") == wanted
+    assert gathered(["name", "--set", "a=1", "--set", "b=2", "--json", "--set", "c=-3"], "--set") == wanted
 
 
 @pytest.mark.parametrize("name", WORLDS)

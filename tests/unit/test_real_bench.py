@@ -139,7 +139,7 @@ def test_every_method_is_measured_with_seeds_and_rates_side_by_side(double, meth
 
 
 def test_a_tuned_strength_is_chosen_on_validation_and_the_others_try_as_often(double, tmp_path, capsys):
-    more = ["--tune", "ogm-ge.alpha=0.1,0.5,2", "--lrs", "0.001,0.01"]
+    more = ["--tune=ogm-ge.alpha=0.1,0.5,2", "--lrs", "0.001,0.01"]
     assert command([*words(double, tmp_path / "r"), *more]) == 0
     rows = {r["method"]: r for r in told(capsys)["rows"] if r["metric"] == "accuracy"}
     assert {name: row["tries"] for name, row in rows.items()} == {"joint": 6, "ogm-ge": 6, "ume": 6}

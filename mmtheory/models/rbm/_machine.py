@@ -61,7 +61,7 @@ class MultimodalRBM:
     @property
     def widths(self) -> dict[str, int]:
         """Visible units of each group."""
-        return {m: a.shape[-1] for m, a in self.biases.items()}
+        return {m: w.shape[-2] for m, w in self.weights.items()}
 
     @property
     def batch_shape(self) -> torch.Size:
@@ -103,8 +103,9 @@ class MultimodalRBM:
         """
         if missing := [m for m in self.groups if m not in x]:
             raise ArgumentError(f"rbm: expected visibles of {', '.join(self.groups)}, found none of {missing[0]!r}")
+        hidden = softplus(self.drive(x)).sum(-1)
         own = [(x[m] * self.biases[m].unsqueeze(-2)).sum(-1) for m in self.groups]
-        return -torch.stack(own).sum(0) - softplus(self.drive(x)).sum(-1)
+        return -torch.stack(own).sum(0) - hidden
 
     def log_law(self) -> Tensor:
         """ln P(x) for every state, first unit of a group counting most: [*batch_shape, 2^D_1, …, 2^D_M].

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,6 @@ Blend = Literal["entropy", "mean", "released"]
 HEAD = "head:shared"
 
 
-@final
 class MLA(Method):
     r"""Multimodal learning with alternating unimodal adaptation.
 

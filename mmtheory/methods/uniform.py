@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, final
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -15,7 +15,6 @@ from ._heads import head_logits, unimodal_heads
 from ._method import Card, Method, Step, Strength, per_replicate
 
 
-@final
 class Uniform(Method):
     r"""The joint loss plus ``weight`` times the cross-entropy of each modality's own head.
 

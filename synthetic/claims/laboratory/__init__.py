@@ -9,9 +9,11 @@ from mmtheory.claims import Claim
 from .adam import ADAM_LOSS_TERMS, ADAM_NOISE, ADAM_THROTTLE
 from .ceiling import CEILING
 from .dose_response import DOSE_RESPONSE
+from .encoder_rate import ENCODER_RATE
 from .information_cost import INFORMATION_COST
 from .milder_form import MILDER_FORM
 from .over_balancing import OVER_BALANCING
+from .projection import PROJECTION_CONTROL, PROJECTION_COST
 from .pure_synergy import PURE_SYNERGY
 from .ratio_decay import RATIO_DECAY
 from .reference_gap import REFERENCE_GAP
@@ -24,8 +26,11 @@ CLAIMS: tuple[Claim[Any], ...] = (
     CEILING,
     THROTTLE,
     UNIFORM_BASELINE,
+    PROJECTION_COST,
+    PROJECTION_CONTROL,
     UNBIASED_AMSS,
     MILDER_FORM,
+    ENCODER_RATE,
     INFORMATION_COST,
     RATIO_DECAY,
     REFERENCE_GAP,

@@ -74,8 +74,8 @@ class Contrasts(Claim[World]):
     runs. Student's supposes that differences of accuracies over hundreds of test samples are nearly normal; what is yes or no takes
     Clopper and Pearson's (``share_of``), which supposes nothing. Right: the threshold, declared beforehand.
 
-    :param points: where the world's dials stand, a mapping each.
-    :param runs: what is trained, by name.
+    :param points: where the world's dials stand, a mapping each; what no contrast speaks of is not trained.
+    :param runs: what can be trained, by name; likewise.
     :param contrasts: case → (contrast, threshold).
     """
 
@@ -94,32 +94,34 @@ class Contrasts(Claim[World]):
         return {case: Interval.exact(threshold) for case, (_, threshold) in self.contrasts.items()}
 
     def empirical(self, world: World, trial: Trial) -> Sides:
+        terms = [term for contrast, _ in self.contrasts.values() for term in contrast]
+        places = sorted({term.point for term in terms})
         factors = {
-            "world": world.name, "dials": world.dials(), "points": self.points, "sizes": self.sizes, "seeds": list(range(trial.n)),
+            "world": world.name, "dials": world.dials(), "points": [self.points[k] for k in places], "sizes": self.sizes, "seeds": list(range(trial.n)),
             "epochs": self.epochs, "batch": 64,
         }  # fmt: skip
         drawn = samples(factors, trial.stream)
-        watch = any(term.metric == "kept" for contrast, _ in self.contrasts.values() for term in contrast)
+        watch = any(term.metric == "kept" for term in terms)
         found: dict[str, Ensemble] = {}
-        for name, run in self.runs.items():
+        for name in sorted({term.run for term in terms}):
+            run = self.runs[name]
             here = {**factors, "rates": [run.rate], "fusion": run.fusion, "optimiser": run.optimiser}
             found[name] = trained(here, run.make(), trial.stream, drawn=drawn, watch=watch)
         share = trial.alpha / len(self.contrasts)
-        return {case: self.interval(_value(contrast, found), share) for case, (contrast, _) in self.contrasts.items()}
+        place = {point: k for k, point in enumerate(places)}
+        return {c: self.interval(_value(contrast, found, place), share) for c, (contrast, _) in self.contrasts.items()}
 
     def controls(self) -> tuple[Control, ...]:
         made: list[Control] = []
         for name, (case, wrong) in self.wrong.items():
-            needed = {term.run for term in wrong[0]}
-            runs = {k: v for k, v in self.runs.items() if k in needed}
-            claim = replace(self, id=f"{self.id}!{name}", runs=runs, contrasts={case: wrong}, wrong={})
+            claim = replace(self, id=f"{self.id}!{name}", contrasts={case: wrong}, wrong={})
             made.append(Control(name, claim, self.world))
         return tuple(made)
 
 
-def _value(contrast: Contrast, found: Mapping[str, Ensemble]) -> Tensor:
-    """One number a seed."""
-    parts = [term.weight * _metric(found[term.run], term.metric)[term.point] for term in contrast]
+def _value(contrast: Contrast, found: Mapping[str, Ensemble], place: Mapping[int, int]) -> Tensor:
+    """One number a seed; ``place`` is where a point stands among those that were trained."""
+    parts = [term.weight * _metric(found[term.run], term.metric)[place[term.point]] for term in contrast]
     return torch.stack(parts).sum(0)
 
 

@@ -33,6 +33,7 @@ from .amss import AMSS as AMSS
 from .amss import AMSSPlus as AMSSPlus
 from .aug import AUG as AUG
 from .bogc import BOGC as BOGC
+from .boltzmann import Boltzmann as Boltzmann
 from .cggm import CGGM as CGGM
 from .chain import Chain as Chain
 from .cml import CML as CML

@@ -99,6 +99,23 @@ def persistent_loss(
     return contrast(machine, x, negative), chains
 
 
+def divergence_loss(
+    machine: MultimodalRBM, x: Mapping[str, Tensor], draws: Draws, *, steps: int = 1, name: str = "divergence"
+) -> Tensor:
+    """Contrastive divergence: the contrast of the data with where so many Gibbs steps from the data lead.
+
+    Biased: its gradient is that of the likelihood up to an error that falls like the squared correlation of visible and hidden, each step.
+
+    Shape: x[m] [*batch_shape, n, D_m] of 0 and 1 -> [*batch_shape].
+
+    Source: Hinton 2002; Sohn, Shang and Lee 2014, pre-training of pathways (code).
+    """
+    chance = torch.sigmoid(machine.drive(x)).detach()
+    start = (draws.uniform(f"{name} first", *chance.shape[-2:]).to(chance.dtype) < chance).to(chance.dtype)
+    negative, _ = gibbs(machine, start, draws, steps=steps, name=name)
+    return contrast(machine, x, negative)
+
+
 @torch.no_grad()
 def clamped_negatives(
     machine: MultimodalRBM,

@@ -69,12 +69,21 @@ class MultimodalDeepRNN:
         if widths != self.top.widths:
             raise ArgumentError(f"deep rnn: expected pathways ending in {self.top.widths}, found {widths}")
 
-    def up(self, x: Tensor, m: str) -> Tensor:
-        """Probabilities of a modality's group in the shared machine, inferred from its data alone."""
+    def up(self, x: Tensor, m: str, layers: int | None = None) -> Tensor:
+        """Probabilities of a modality's group in the shared machine (or of an earlier layer), inferred from its data alone."""
         path = self.paths[m]
-        for w, bias in zip(path.weights, (*path.biases[1:], self.top.biases[m]), strict=False):
+        for w, bias in zip(path.weights[:layers], self._above(m), strict=False):
             x = torch.sigmoid(x @ w + bias.unsqueeze(-2))
         return x
+
+    def _above(self, m: str) -> tuple[Tensor, ...]:
+        """The biases of the upper side of each layer."""
+        return (*self.paths[m].biases[1:], self.top.biases[m])
+
+    def layer(self, m: str, place: int) -> MultimodalRBM:
+        """One layer of a pathway as a machine of its own, for layer-wise pre-training of binary units."""
+        path = self.paths[m]
+        return MultimodalRBM({m: path.weights[place]}, {m: path.biases[place]}, self._above(m)[place])
 
     def down(self, p: Tensor, m: str) -> Tensor:
         """Logits (of real units: means) of a modality's data, from the logits of its group."""

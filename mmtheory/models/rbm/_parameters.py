@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast, final
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmtheory.rng import Draws
 
+from ._deep import Pathway, Units
 from ._machine import MultimodalRBM
 
 
@@ -33,6 +34,35 @@ class Hidden(nn.Module):
     def __init__(self, like: Group) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros_like(like.weight[..., 0, :]))
+
+
+@final
+class Layers(nn.Module):
+    """The tied layers below one group, from the data's width up: weights normal with this deviation, biases zero.
+
+    :param widths: of the data and of every layer but the group itself; one number alone for no layer.
+    :param top: units of the group.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        top: int,
+        *,
+        draws: Draws,
+        name: str,
+        deviation: float,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        sizes = list(zip(widths, (*widths[1:], top), strict=True))
+        weights = [deviation * draws.normal(f"{name} weight {i}", *size) for i, size in enumerate(sizes)]
+        self.weights = nn.ParameterList(nn.Parameter(w.to(dtype)) for w in weights)
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros_like(w[..., 0]).to(dtype)) for w in weights)
+
+    def pathway(self, units: Units = "binary") -> Pathway:
+        """These layers as a pathway."""
+        return Pathway(tuple(self.weights), tuple(self.biases), units)
 
 
 def machine_of(parts: nn.ModuleDict, groups: Mapping[str, str], hidden: str) -> MultimodalRBM:

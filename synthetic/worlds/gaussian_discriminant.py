@@ -48,6 +48,7 @@ class GaussianDiscriminant(World):
     :param rho: correlation between the noises of any two modalities along matching signal coordinates.
     :param dims: width of each modality, of which the first coordinate (two classes) or the first K carry signal; 0 means no more than these.
     :param classes: K.
+    :param scale: factor on each modality's coordinates: how fast it is learnt, and nothing of what it knows. One value is meant for all.
     :raises ArgumentError: a dial out of its domain, or lengths that disagree.
 
     Source: derived here (textbook discriminant analysis).
@@ -63,10 +64,14 @@ class GaussianDiscriminant(World):
     rho: float = 0.0
     dims: tuple[int, ...] = (0, 0)
     classes: int = 2
+    scale: tuple[float, ...] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         count = len(names(len(self.d2), self.name))
         object.__setattr__(self, "dims", per_modality(self.dims, (0, 0), count, f"{self.name} dims"))
+        object.__setattr__(self, "scale", per_modality(self.scale, (1.0, 1.0), count, f"{self.name} scale"))
+        if not all(0 < c < math.inf for c in self.scale):
+            raise ArgumentError(f"{self.name}: expected finite scale > 0, found {self.scale}")
         if self.classes < BINARY or min(self.d2) < 0 or not all(map(math.isfinite, self.d2)):
             raise ArgumentError(f"{self.name}: expected classes >= 2 and finite d2 >= 0, found {self.dials()}")
         if any(d != 0 and d < self.signals for d in self.dims):
@@ -144,6 +149,7 @@ class GaussianDiscriminant(World):
         for i, m in enumerate(self.modalities):
             x[m] = draws.normal(f"noise {m}", n, self.widths[m])
             x[m][..., : self.signals] = math.sqrt(self.d2[i]) * at + signal_noise[..., i]
+            x[m] *= self.scale[i]
         return Batch(x, y)
 
     def exact(self) -> Mapping[tuple[str, str], Answer]:
@@ -203,9 +209,9 @@ class GaussianDiscriminant(World):
         mean = torch.tensor([math.sqrt(self.d2[i]) for i in at], dtype=torch.float64)
         solved = torch.linalg.solve(self.noise[at][:, at], mean)
         blocks: list[Tensor] = []
-        for weight, (_, m) in zip(solved, chosen, strict=True):
+        for weight, (i, m) in zip(solved, chosen, strict=True):
             block = torch.zeros(self.signals, self.widths[m], dtype=torch.float64)
-            block.diagonal().fill_(float(weight))
+            block.diagonal().fill_(float(weight) / self.scale[i])
             blocks.append(block)
         stacked = torch.cat(blocks, -1)
         return stacked[0] if self.classes == BINARY else stacked
@@ -248,7 +254,8 @@ class GaussianDiscriminant(World):
         mean, cov = torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64)
         mean[starts] = torch.tensor([math.sqrt(self.d2[i]) for i in at], dtype=torch.float64)
         cov[starts[:, None], starts] = self.noise[at][:, at]
-        return mean, cov
+        c = torch.cat([torch.full((w,), self.scale[i], dtype=torch.float64) for i, w in chosen])
+        return c * mean, c[:, None] * cov * c
 
     def plug_in_risk(self, n: int, given: Iterable[str]) -> Interval:
         """Expected error of the discriminant with known covariance whose mean is estimated from n samples (LDA-n), two classes.

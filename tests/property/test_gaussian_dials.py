@@ -172,3 +172,25 @@ def test_degraded_copies_are_pure_redundancy(snr):
     best = max(range(len(snr)), key=lambda i: snr[i])
     whole = world.known("information", world.modalities)
     assert whole.middle == pytest.approx(world.known("information", world.modalities[best]).middle, abs=1e-8)
+
+
+@given(strengths, strengths, factors, st.integers(2, 4), st.integers(0, 2**31))
+@settings(max_examples=15, deadline=None)
+def test_the_discriminants_scale_moves_inputs_and_no_answer(one, two, factor, classes, seed):
+    world = GaussianDiscriminant(d2=(one, two), rho=0.3, dims=(classes, classes + 1), classes=classes)
+    louder = replace(world, scale=(factor, 1 / factor))
+    for s in subsets(world.modalities):
+        assert all(louder.known(q, s) == world.known(q, s) for q in ("bayes_risk", "information"))
+    plain, loud = (w.sample(5, stream=Stream(seed)) for w in (world, louder))
+    assert torch.equal(plain.y, loud.y)
+    for m, c in zip("ab", louder.scale, strict=True):
+        assert torch.allclose(loud.x[m], c * plain.x[m], rtol=1e-15)
+    for s in ({"a"}, {"a", "b"}):
+        seen = [w.posterior(b.only(s).stacked(), s) for w, b in ((world, plain), (louder, loud))]
+        assert torch.allclose(*seen, atol=1e-12)
+    if classes == 2:
+        w = Stream(seed).child("weights").draws().normal("w", 5)
+        stretch = torch.tensor([factor] * 2 + [1 / factor] * 3, dtype=torch.float64)
+        assert float(louder.linear_risk(w / stretch, "ab")) == pytest.approx(
+            float(world.linear_risk(w, "ab")), abs=1e-12
+        )

@@ -15,7 +15,7 @@ from .milder_form import MILDER_FORM
 from .over_balancing import OVER_BALANCING
 from .projection import PROJECTION_CONTROL, PROJECTION_COST
 from .pure_synergy import PURE_SYNERGY
-from .ratio_decay import RATIO_DECAY
+from .ratio_decay import RATIO_DECAY, RATIO_DECAY_DISCRIMINANT, RATIO_DECAY_PROBIT
 from .reference_gap import REFERENCE_GAP
 from .throttle import THROTTLE
 from .unbiased_amss import UNBIASED_AMSS
@@ -33,6 +33,8 @@ CLAIMS: tuple[Claim[Any], ...] = (
     ENCODER_RATE,
     INFORMATION_COST,
     RATIO_DECAY,
+    RATIO_DECAY_PROBIT,
+    RATIO_DECAY_DISCRIMINANT,
     REFERENCE_GAP,
     OVER_BALANCING,
     ADAM_THROTTLE,

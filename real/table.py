@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -12,8 +13,10 @@ from mmtheory.experiment import Record, summary
 from .evaluation import METRICS
 from .question import Question
 
-ALPHA = 0.05
-"""Of every interval, each on its own."""
+RANGES: Mapping[str, tuple[float, float]] = {
+    "accuracy": (0.0, 1.0), "macro_f1": (0.0, 1.0), "nll": (0.0, math.inf), "brier": (0.0, 2.0), "ece": (0.0, 1.0),
+}  # fmt: skip
+"""Values that a metric can take: an interval of its mean is cut to them."""
 
 
 def rows_of(question: Question, records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -51,9 +54,9 @@ def _row(
         "method": method,
         "fusion": question.recipe.fusion,
         "metric": metric,
-        **summary(values),
+        **_cut(summary(values), metric),
         "delta_joint": summary(differences) if differences else None,
-        "unimodal": {m: summary(v) for m, v in unimodal.items()} if metric == "accuracy" else {},
+        "unimodal": {m: _cut(summary(v), metric) for m, v in unimodal.items()} if metric == "accuracy" else {},
         "seeds": question.seeds,
         "tries": len(question.tries(method)),
         "chosen": {k: _over(mine, "chosen", k) for k in question.tries(method)[0]},
@@ -61,6 +64,12 @@ def _row(
         "milliseconds_per_step": 1000 * sum(c["seconds"] for c in mine) / sum(c["steps"] for c in mine),
         "published": published(dataset, method) if metric == "accuracy" else [],
     }
+
+
+def _cut(of: Mapping[str, float | None], metric: str) -> dict[str, float | None]:
+    """The mean with its interval, which ends where the metric does."""
+    low, high = RANGES[metric]
+    return {end: v if v is None else min(max(v, low), high) for end, v in of.items()}
 
 
 def _over(measured: Sequence[Mapping[str, Any]], kind: str, name: str) -> list[float]:

@@ -40,7 +40,8 @@ def test_rows_hold_what_they_say(double, tmp_path, capsys):
         (m, k) for m in ("joint", "ogm-ge", "ume") for k in ("accuracy", "macro_f1", "nll", "brier", "ece")
     }
     for row in rows:
-        assert row["low"] <= row["mean"] <= row["high"]
+        assert 0 <= row["low"] <= row["mean"] <= row["high"]
+        assert row["high"] <= 1 or row["metric"] in {"nll", "brier"}
         assert row["seeds"] == 3
         if row["method"] == "joint":
             assert row["delta_joint"] == {"mean": 0.0, "low": 0.0, "high": 0.0}

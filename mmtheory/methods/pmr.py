@@ -146,7 +146,8 @@ class PMR(Method):
 
 
 def take(data: Tensor, index: Tensor) -> Tensor:
-    """The samples ``index`` [*batch, k] of data [*batch, n, …]."""
+    """The samples ``index`` [*batch, k] of data [*batch, n, …], where the data lie."""
+    index = index.to(data.device)
     rest = data.ndim - index.ndim
     wide = index.reshape(*index.shape, *(1,) * rest).expand(*index.shape, *data.shape[index.ndim :])
     return data.gather(index.ndim - 1, wide)

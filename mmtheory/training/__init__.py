@@ -6,6 +6,7 @@ from ._cost import Cost as Cost
 from ._cost import counted_cost as counted_cost
 from ._cost import predicted_cost as predicted_cost
 from ._epoch import EpochView as EpochView
+from ._feed import Feeding as Feeding
 from ._feed import gather as gather
 from ._feed import spread_over as spread_over
 from ._loop import Trainer as Trainer

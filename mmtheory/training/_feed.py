@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import final
+from typing import Protocol, final
 
 import torch
 from torch import Tensor
@@ -13,6 +13,14 @@ from mmtheory.errors import ArgumentError
 
 BLOCK = 1 << 19
 """Bytes of several mini-batches that are gathered at once: what stays in a core's cache until it is used."""
+
+
+class Feeding(Protocol):
+    """Whatever gives a trainer its mini-batches."""
+
+    def batches(self, order: Tensor, size: int, *, drop_last: bool = False) -> Iterator[Batch]:
+        """The samples ``order`` [*batch, n_epoch] names, ``size`` at a time."""
+        ...
 
 
 @final
@@ -75,12 +83,13 @@ def gather(data: Batch, index: Tensor) -> Batch:
     return next(feed.batches(index, index.shape[-1]))
 
 
-def placed(data: Batch, device: torch.device) -> Batch:
-    """The data set on a device; itself where it is there already."""
-    if all(part.device == device for part in (*data.x.values(), *data.present.values(), data.y)):
+def placed(data: Batch, device: torch.device, *, inputs: bool = True) -> Batch:
+    """The data set on a device (its inputs only if asked for); itself where it is there already."""
+    moving = data.x.values() if inputs else ()
+    if all(part.device == device for part in (*moving, *data.present.values(), data.y)):
         return data
-    x, present = ({m: v.to(device) for m, v in parts.items()} for parts in (data.x, data.present))
-    return Batch(x, data.y.to(device), present, data.ids)
+    x = {m: v.to(device) for m, v in data.x.items()} if inputs else data.x
+    return Batch(x, data.y.to(device), {m: v.to(device) for m, v in data.present.items()}, data.ids)
 
 
 def check_labels(data: Batch, classes: int) -> None:

@@ -20,7 +20,7 @@ from mmtheory.rng import Draws, Stream
 from ._closed import ClosedForm
 from ._draws import Blocks, StepDraws
 from ._epoch import EpochView
-from ._feed import Feed, check_labels, placed, spread_over
+from ._feed import Feed, Feeding, check_labels, placed, spread_over
 from ._memory import keep_freed_memory
 from ._optimisers import Optimiser, optimiser
 from ._settings import Settings
@@ -51,6 +51,7 @@ class Trainer:
     :param replicates: which replicates (a number may come twice: the same seed under two settings); None for one plain model with
         batch shape ().
     :param closed: plain passes of our own networks without autograd; the bits are the same, False is there to show it.
+    :param host: inputs stay where they are, and encoders bring them over: whoever asks for it gives mini-batches by a ``feed`` of its own.
     """
 
     def __init__(
@@ -65,16 +66,19 @@ class Trainer:
         validation: Batch | None = None,
         device: str | torch.device = "cpu",
         closed: bool = True,
+        host: bool = False,
     ) -> None:
         keep_freed_memory()
         self.build, self.method, self.settings = build, method, settings
         self.stream, self.replicates, self.device = stream, replicates, torch.device(device)
         self.batch_shape = () if replicates is None else (len(replicates),)
-        self.train_data = placed(data, self.device)
-        self.validation = None if validation is None else placed(validation, self.device)
+        self.host = host
+        self.train_data = placed(data, self.device, inputs=not host)
+        self.validation = None if validation is None else placed(validation, self.device, inputs=not host)
         if "validation" in method.needs and validation is None:
             raise ArgumentError(f"{method.card.name}: expected a validation split, found none")
-        self.feed, self.blocks = Feed(self.train_data, self.batch_shape), Blocks(self.draws)
+        self.feed: Feeding = Feed(self.train_data, self.batch_shape)
+        self.blocks = Blocks(self.draws)
         self.model = build(self.draws("init")).to(self.device)
         check_labels(self.train_data, self.model.fusion.classes)
         self.auxiliary = nn.ModuleDict()
@@ -125,15 +129,13 @@ class Trainer:
 
     def beside(self, method: Method) -> Trainer:
         """An untrained trainer of another method: same initialisation, data, settings and sample orders."""
-        return Trainer(
-            self.build,
-            method,
-            self.train_data,
-            settings=self.settings,
-            stream=self.stream,
-            replicates=self.replicates,
-            device=self.device,
-        )
+        other = Trainer(
+            self.build, method, self.train_data, settings=self.settings, stream=self.stream, replicates=self.replicates,
+            device=self.device, host=self.host,
+        )  # fmt: skip
+        if self.host:
+            other.feed = self.feed
+        return other
 
     @torch.no_grad()
     def start_from(self, other: Trainer) -> None:
@@ -259,7 +261,7 @@ class Trainer:
     @torch.no_grad()
     def predict(self, data: Batch, *, size: int = 4096) -> Tensor:
         """The method's prediction on every sample exactly once, [*batch, n, classes]."""
-        spread = spread_over(placed(data, self.device), self.batch_shape)
+        spread = spread_over(placed(data, self.device, inputs=not self.host), self.batch_shape)
         parts = [
             self.method.predict(self.model, self.auxiliary, spread.rows(slice(i, i + size)))
             for i in range(0, data.n, size)

@@ -15,7 +15,11 @@ from mmtheory.models import FUSIONS, CNNEncoder, Encoder, MLPEncoder, Multimodal
 from mmtheory.rng import Draws
 from real.data import Part, Parts
 
+from .encoders import KINDS as MAINTAINED
+from .encoders import Maintained
+from .passes import Passed
 from .recipe import Recipe
+from .spectrogram import Heard, heard, log_mel
 
 CHANNELS = (16, 32, 64)
 ENOUGH = 1024
@@ -47,49 +51,85 @@ class Scaled(Encoder):
 
 
 def builder(
-    modalities: Mapping[str, Part], classes: int, recipe: Recipe, train: Batch
+    modalities: Mapping[str, Part], classes: int, recipe: Recipe, train: Batch, *, host: bool = False
 ) -> Callable[[Draws], MultimodalModel]:
-    """Makes the model from draws; inputs that are not plain features get their moments from the training part."""
+    """Makes the model from draws; inputs that are not plain features get their moments from the training part.
+
+    :param host: inputs lie elsewhere than the model, whose encoders bring them over.
+    :raises ArgumentError: an encoder for a modality that the data set does not have.
+    """
     dtype: torch.dtype = getattr(torch, recipe.dtype)
-    moments = {m: moments_of(train.x[m], p, dtype) for m, p in modalities.items() if p.kind != "features"}
+    if strangers := sorted(recipe.by_modality.keys() - modalities.keys()):
+        raise ArgumentError(f"encoder: expected modalities among {', '.join(modalities)}, found {strangers[0]!r}")
+    moments = {m: moments_of(train.x[m], p, dtype) for m, p in modalities.items() if _scaled(p)}
 
     def build(draws: Draws) -> MultimodalModel:
-        encoders = {m: _encoder(m, part, recipe, draws, moments.get(m)) for m, part in modalities.items()}
-        fusion = FUSIONS[recipe.fusion](dict.fromkeys(modalities, recipe.width), classes, draws=draws, dtype=dtype)
+        encoders = {m: _encoder(m, part, recipe, draws, moments.get(m), host=host) for m, part in modalities.items()}
+        widths = {m: encoder.width for m, encoder in encoders.items()}
+        fusion = FUSIONS[recipe.fusion](widths, classes, draws=draws, dtype=dtype)
         return MultimodalModel(encoders, fusion, batch_shape=draws.batch_shape)
 
     return build
 
 
-def _encoder(m: str, part: Part, recipe: Recipe, draws: Draws, moments: tuple[Tensor, Tensor] | None) -> Encoder:
-    kind, dtype = recipe.encoder, getattr(torch, recipe.dtype)
+def _scaled(part: Part) -> bool:
+    """Whether inputs of this kind are shifted and scaled where they are encoded: not features, nor numbers of tokens."""
+    return part.kind != "features" and not (part.kind == "sequence" and part.dtype.startswith("int"))
+
+
+def _encoder(
+    m: str, part: Part, recipe: Recipe, draws: Draws, moments: tuple[Tensor, Tensor] | None, *, host: bool
+) -> Encoder:
+    """Wave to spectrogram, shift and scale, the encoder itself; and how they are run, where that is not plain."""
+    name, dtype = recipe.encoder_of(m), getattr(torch, recipe.dtype)
+    seen = heard(part) if part.kind == "wave" else part
+    maintained = name.partition(":")[0] in MAINTAINED
+    if maintained:
+        encoder: Encoder = Maintained(
+            name, seen, recipe.width, draws=draws, modality=m, adapters=recipe.adapters, dtype=dtype
+        )
+    else:
+        encoder = _own(m, seen, name, recipe, draws)
+    if moments is not None:
+        encoder = Scaled(encoder, moments, seen.shape, flat=name in {"linear", "mlp"} and len(seen.shape) > 1)
+    if part.kind == "wave":
+        encoder = Heard(encoder, part)
+    if recipe.passes.plain and not maintained and not host:
+        return encoder
+    return Passed(encoder, recipe.passes, replicate_axes=len(draws.batch_shape))
+
+
+def _own(m: str, part: Part, kind: str, recipe: Recipe, draws: Draws) -> Encoder:
+    """One of the library's encoders, by its name or the kind of the modality."""
+    dtype = getattr(torch, recipe.dtype)
     if kind == "auto":
         kind = {"features": "mlp", "sequence": "transformer"}.get(part.kind, "cnn")
-    flat = kind in {"linear", "mlp"} and len(part.shape) > 1
     if kind in {"linear", "mlp"}:
-        inner: Encoder = MLPEncoder(
+        return MLPEncoder(
             [math.prod(part.shape), recipe.width], draws=draws, name=m, activate=kind == "mlp", dtype=dtype
         )
-    elif kind == "cnn" and len(part.shape) == 3:
+    if kind == "cnn" and len(part.shape) == 3:
         c, h, w = part.shape
-        inner = CNNEncoder((c, *CHANNELS), recipe.width, draws=draws, name=m, size=(h, w), dtype=dtype)
-    elif kind == "transformer" and len(part.shape) == 2:
+        return CNNEncoder((c, *CHANNELS), recipe.width, draws=draws, name=m, size=(h, w), dtype=dtype)
+    if kind == "transformer" and len(part.shape) == 2:
         tokens, d = part.shape
-        inner = TransformerEncoder(d, tokens, recipe.width, draws=draws, name=m, d=32, heads=4, dtype=dtype)
-    else:
-        raise ArgumentError(
-            f"encoder {kind}: expected inputs that it can read, found {m} of shape {part.shape}; take auto or mlp"
-        )
-    return inner if moments is None else Scaled(inner, moments, part.shape, flat=flat)
+        return TransformerEncoder(d, tokens, recipe.width, draws=draws, name=m, d=32, heads=4, dtype=dtype)
+    raise ArgumentError(
+        f"encoder {kind}: expected inputs that it can read, found {m} of shape {part.shape}; take auto or mlp"
+    )
 
 
 def moments_of(x: Tensor, part: Part, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     """Mean and deviation over the first samples: one a feature for sequences, one a channel for pictures and sound.
 
-    Shape: x [*batch, n, *part.shape]; both broadcast over it.
+    Those of a wave are of its log mel spectrogram.
+
+    Shape: x [*batch, n, *part.shape]; both broadcast over it (over the spectrograms of waves).
     """
     rank = len(part.shape)
     some = x.narrow(-rank - 1, 0, min(ENOUGH, x.shape[-rank - 1])).double()
+    if part.kind == "wave":
+        some = log_mel(some, part.rate)
     over = (-rank - 1, -2) if part.kind == "sequence" else (-rank - 1, -2, -1)
     mean, std = some.mean(over, keepdim=True), some.std(over, keepdim=True)
     return mean.to(dtype), (std + 1e-6).to(dtype)

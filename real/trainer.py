@@ -7,7 +7,7 @@ import resource
 import struct
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,23 @@ from mmtheory.diagnose import trained_shapley
 from mmtheory.errors import ArgumentError, StoreError
 from mmtheory.experiment import write_whole
 from mmtheory.info import subsets
-from mmtheory.rng import Stream
-from mmtheory.training import Trainer
+from mmtheory.models import MultimodalModel
+from mmtheory.rng import Draws, Stream
+from mmtheory.training import Trainer, placed
 from real.data import Dataset, Parts
 
+from .board import Board
 from .distributed import ALONE, Crew
 from .evaluation import METRICS, accuracy, missing_modalities, negative_log_likelihood, probe
 from .network import builder, moved, standardised
+from .passes import no_compiler
+from .prefetch import Ahead, stays
 from .recipe import Recipe
 
 Told = Callable[[Mapping[str, Any]], None]
+FLOAT = 4
+LOOK_BYTES = 64 << 20
+"""Inputs, as floats, that are predicted from at once: what an encoder makes of pictures is ten times as large."""
 MOST = 6
 """Modalities of which every subset is tried: 64 predictions of the test part."""
 
@@ -39,6 +46,7 @@ class Fit:
     """One training run: a data set, a recipe, a seed; ``run`` trains, ``measure`` looks at the test part.
 
     :param folder: where ``checkpoint.safetensors`` is kept after every epoch; None keeps nothing.
+    :param notes: what was asked for and could not be had, and why.
     :param crew: the processes that train together; the first of them keeps and measures.
     """
 
@@ -50,33 +58,55 @@ class Fit:
     folder: Path | None = None
     crew: Crew = ALONE
     log: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    notes: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
         plain = self.data.load(self.split, seed=self.seed)
-        self.parts: Parts = moved(
-            standardised(plain, self.data.modalities, getattr(torch, self.recipe.dtype)), self.device
-        )
-        build = builder(self.data.modalities, len(self.data.classes), self.recipe, self.parts.train)
+        parts = standardised(plain, self.data.modalities, getattr(torch, self.recipe.dtype))
+        self.host = self._host(parts)
+        self.parts: Parts = parts if self.host else moved(parts, self.device)
+        if self.host:  # labels are wanted where predictions are
+            self.parts = Parts(*(placed(p, torch.device(self.device), inputs=False) for p in (parts.train, parts.validation, parts.test)))  # fmt: skip
+        each = sum(v[:1].numel() for v in parts.train.x.values()) * FLOAT
+        self.look = max(1, min(4096, LOOK_BYTES // each))
         settings = self.recipe.settings()
         settings = replace(settings, batch_size=self.crew.share(settings.batch_size))
         self.trainer = Trainer(
-            build, self.crew.of(self.recipe.make_method()), self.parts.train, settings=settings,
+            self._build(), self.crew.of(self.recipe.make_method()), self.parts.train, settings=settings,
             stream=Stream(self.seed, ("real", self.data.name)), validation=self.parts.validation, device=self.device,
+            host=self.host,
         )  # fmt: skip
+        if self.host:
+            self.trainer.feed = Ahead(self.parts.train, self.device)
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_accuracy = -1, -1.0
         self.seconds = 0.0
 
+    def _build(self) -> Callable[[Draws], MultimodalModel]:
+        """Makes the model: batch norms over all processes; not compiled where there is nothing to compile with."""
+        recipe = self.recipe
+        if recipe.compile and (reason := no_compiler(self.device)):
+            self.notes.append(f"compile: encoders are not compiled, found {reason}")
+            recipe = replace(recipe, compile=False)
+        build = builder(self.data.modalities, len(self.data.classes), recipe, self.parts.train, host=self.host)
+        return lambda draws: self.crew.normalised(build(draws))
+
+    def _host(self, parts: Parts) -> bool:
+        """Whether training inputs stay on the host."""
+        if self.recipe.inputs != "auto":
+            return self.recipe.inputs == "host"
+        every = (v for p in (parts.train, parts.validation, parts.test) for v in p.x.values())
+        return stays(sum(v.numel() * v.element_size() for v in every), self.device)
+
     @property
     def question(self) -> dict[str, Any]:
         """What this run answers, as JSON: a checkpoint of another question is refused."""
-        recipe = json.loads(json.dumps(asdict(self.recipe)))
         return {
             "dataset": self.data.name,
             "samples": len(self.data.index),
             "split": self.split or self.data.offered[0],
             "seed": self.seed,
-            "recipe": recipe,
+            "recipe": self.recipe.question(),
         }
 
     def run(self, told: Told = lambda _line: None) -> Fit:
@@ -84,23 +114,40 @@ class Fit:
 
         :raises ArgumentError: the loss stopped being finite; the checkpoint of the epoch before stays.
         """
+        board = self._board()
         while self.trainer.epoch < self.recipe.epochs:
             start = time.perf_counter()
             self.trainer.run(1)
+            if self.device.startswith("cuda"):
+                torch.cuda.synchronize(self.device)
             spent = time.perf_counter() - start
             if self.trainer.stopped:
                 raise ArgumentError(
                     f"train: expected a finite loss, found none in epoch {self.trainer.epoch}; take a smaller --lr than {self.recipe.lr}"
                 )
             self.seconds += spent
-            told(self._line(spent))
+            line = self._line(spent)
+            told(line)
+            if board is not None:
+                board.tell(line)
             if self.folder is not None and not self.crew.rank:
                 write_whole(self.folder / "checkpoint.safetensors", self.packed())
+        if board is not None:
+            board.close()
         return self
+
+    def _board(self) -> Board | None:
+        """Where the first process writes for TensorBoard, if it was asked to."""
+        if not self.recipe.tensorboard or self.folder is None or self.crew.rank:
+            return None
+        return Board(self.folder / "tensorboard", self.trainer.epoch)
+
+    def _predicted(self, part: Batch) -> Tensor:
+        return self.trainer.predict(part, size=self.look)
 
     def _line(self, spent: float) -> dict[str, Any]:
         """Look at validation after an epoch, keep the state if it is the best so far, and say how it went."""
-        logits = self.trainer.predict(self.parts.validation)
+        logits = self._predicted(self.parts.validation)
         held = float(accuracy(logits, self.parts.validation.y))
         if held > self.best_accuracy:
             self.best_accuracy, self.best_epoch = held, self.trainer.epoch
@@ -155,7 +202,7 @@ class Fit:
         """Everything about the state that was best on validation, on the test part, as JSON."""
         self.trainer.load_state_dict(self.best)
         test = self.parts.test
-        logits = self.trainer.predict(test)
+        logits = self._predicted(test)
         found: dict[str, Any] = {name: float(metric(logits, test.y)) for name, metric in METRICS.items()}
         return {
             **self.question,
@@ -167,7 +214,7 @@ class Fit:
             "best_epoch": self.best_epoch,
             "validation": {"accuracy": self.best_accuracy, "n": self.parts.validation.n},
             "train": {
-                "accuracy": float(accuracy(self.trainer.predict(self.parts.train), self.parts.train.y)),
+                "accuracy": float(accuracy(self._predicted(self.parts.train), self.parts.train.y)),
                 "n": self.parts.train.n,
             },
             "test": {**found, "n": test.n},
@@ -177,6 +224,7 @@ class Fit:
             "samples_per_second": self.parts.train.n * len(self.log) / self.seconds if self.seconds else None,
             "memory_mb": memory_mb(self.device),
             "log": self.log,
+            "notes": self.notes,
         }
 
     @torch.no_grad()
@@ -190,9 +238,9 @@ class Fit:
         return found
 
     def _features(self, part: Batch, modality: str) -> Tensor:
-        alone = frozenset((modality,))
+        alone, size = frozenset((modality,)), min(1024, self.look)
         blocks = [
-            self.trainer.model.encode(part.rows(slice(i, i + 1024)).x, alone)[modality] for i in range(0, part.n, 1024)
+            self.trainer.model.encode(part.rows(slice(i, i + size)).x, alone)[modality] for i in range(0, part.n, size)
         ]
         return torch.cat(blocks, -2)
 
@@ -200,7 +248,7 @@ class Fit:
         """Accuracy under every absence, and the Shapley values of that game."""
         if len(test.modalities) > MOST:
             return {"missing": None, "shapley": None}
-        worth = missing_modalities(self.trainer.predict, test)
+        worth = missing_modalities(self._predicted, test)
         heard = {"+".join(m for m in test.modalities if m in s): float(worth[s]) for s in subsets(test.modalities)}
         shares = {m: float(v) for m, v in trained_shapley(worth).items()}
         return {"guess": float(worth[frozenset()]), "missing": heard, "shapley": shares}

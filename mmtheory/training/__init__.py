@@ -8,6 +8,7 @@ from ._cost import predicted_cost as predicted_cost
 from ._epoch import EpochView as EpochView
 from ._feed import Feeding as Feeding
 from ._feed import gather as gather
+from ._feed import placed as placed
 from ._feed import spread_over as spread_over
 from ._loop import Trainer as Trainer
 from ._loop import train as train

@@ -16,7 +16,8 @@ from mmtheory.errors import ArgumentError, StoreError
 from mmtheory.experiment import open_run, run_folder, write_whole
 from mmtheory.experiment.settings import parse
 from real.distributed import Crew, crew
-from real.recipe import Encoders, Recipe, read_recipe
+from real.passes import Precision
+from real.recipe import Recipe, read_recipe
 from real.trainer import Fit
 
 from ._data import kind_of
@@ -32,6 +33,7 @@ examples:
   mmtheory train htad --method ogm-ge --fusion sum --json          another method and fusion
   mmtheory train av-digits --root free-spoken-digit-dataset --split speaker
   mmtheory train htad --recipe mine.toml --out runs/a --resume     settings from a file, a run that can be stopped
+  mmtheory train crema-d --root CREMA-D --encoder image=resnet,audio=resnet --precision bf16 --channels-last --device cuda
   torchrun --nproc-per-node 2 -m mmtheory train htad --out runs/b  two processes, each its share of every mini-batch"""
 
 
@@ -47,14 +49,31 @@ class Options:
     """Training method; `mmtheory methods` tells which there are."""
     fusion: Annotated[str | None, tyro.conf.arg(metavar="F", help_behavior_hint="(default: concat)")] = None
     """Fusion of the features."""
-    encoder: Annotated[Encoders | None, tyro.conf.arg(metavar="E", help_behavior_hint="(default: auto)")] = None
-    """Encoders: auto (by the kind of each modality), linear, mlp, cnn or transformer."""
+    encoder: Annotated[str | None, tyro.conf.arg(metavar="E", help_behavior_hint="(default: auto)")] = None
+    """One for all modalities, or MODALITY=E,MODALITY=E: auto (by kind), linear, mlp, cnn, transformer; resnet, vit, ast, bert, clip of
+    transformers, with :SIZE or :FOLDER of weights."""
+    adapters: Annotated[int | None, tyro.conf.arg(metavar="RANK", help_behavior_hint="(default: 0, none)")] = None
+    """Train low-rank adapters of that rank in place of encoders of transformers."""
     epochs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 30)")] = None
     """Epochs."""
     lr: Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="(default: 0.002)")] = None
     """Learning rate."""
     batch_size: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 64)")] = None
     """Samples a step."""
+    precision: Annotated[Precision | None, tyro.conf.arg(help_behavior_hint="(default: float32)")] = None
+    """Of the encoders' passes; gradients, losses and parameters stay float32."""
+    accumulate: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 1)")] = None
+    """Parts in which encoders take a mini-batch."""
+    channels_last: bool = False
+    """Lay pictures out with their channels last."""
+    compile: bool = False
+    """Compile encoders by torch.compile."""
+    inputs: Annotated[Literal["auto", "device", "host"] | None, tyro.conf.arg(help_behavior_hint="(default: auto)")] = (
+        None
+    )
+    """Where training inputs lie; from the host they are copied ahead of their use."""
+    tensorboard: bool = False
+    """Write every epoch for TensorBoard, in the run folder."""
     split: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(default: the first)")] = None
     """Which of the data set's splits."""
     seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
@@ -91,6 +110,8 @@ def _run(options: Options, together: Crew) -> int:
     folder = run_folder(options.out, "train", options.dataset, recipe.method, options.seed)
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if options.device == "cuda" else options.device
     fit = Fit(kind(options.root), recipe, options.seed, options.split, device, folder, together)
+    for note in fit.notes:
+        sys.stderr.write(f"mmtheory: {note}\n")
     if not together.rank:
         open_run(folder, "train", fit.question, seed=options.seed, device=options.device, resume=options.resume)
     if options.resume:
@@ -113,11 +134,30 @@ def _run(options: Options, together: Crew) -> int:
 def recipe_of(options: Options) -> Recipe:
     """The options over the recipe's file over the defaults."""
     base = Recipe() if options.recipe is None else read_recipe(options.recipe)
-    named = ("method", "fusion", "encoder", "epochs", "lr", "batch_size")
+    named = ("method", "fusion", "epochs", "lr", "batch_size", "adapters", "precision", "accumulate", "inputs")
     told = {name: value for name in named if (value := getattr(options, name)) is not None}
+    told |= {name: True for name in ("channels_last", "compile", "tensorboard") if getattr(options, name)}
+    if options.encoder is not None:
+        told["encoder"] = encoders_of(options.encoder)
     if told.get("method", base.method) != base.method:
         told["strengths"] = {}
     return replace(base, **told)
+
+
+def encoders_of(text: str) -> str | dict[str, str]:
+    """One encoder for all, or one a modality.
+
+    >>> encoders_of("cnn"), encoders_of("audio=ast,visual=resnet:18")
+    ('cnn', {'audio': 'ast', 'visual': 'resnet:18'})
+    """
+    if "=" not in text:
+        return text
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(m and equals and e for m, equals, e in pairs) or len({m for m, _, _ in pairs}) < len(pairs):
+        raise ArgumentError(
+            f"train: expected --encoder E or MODALITY=E,MODALITY=E with every modality once, found {text!r}"
+        )
+    return {m: e for m, _, e in pairs}
 
 
 def need_device(device: str) -> None:

@@ -22,7 +22,7 @@ from mmtheory.errors import ArgumentError, DataError
 from ._files import installed
 from ._splits import TEST, TRAIN, VALIDATION, by_group, carve, shared_groups, stratified
 
-Kind = Literal["features", "image", "spectrogram", "sequence"]
+Kind = Literal["features", "image", "spectrogram", "sequence", "wave"]
 MARKER = "mmtheory-double.json"
 """A file in the root of a generated double, with the counts to expect there."""
 LARGEST = 1 << 30
@@ -33,13 +33,16 @@ LARGEST = 1 << 30
 class Part:
     """One modality of one sample: its shape, what it is, and how it is kept on disk.
 
-    :param kind: which encoders suit: ``features`` [d], ``image`` and ``spectrogram`` [channels, h, w], ``sequence`` [tokens, d].
+    :param kind: which encoders suit: ``features`` [d], ``image`` and ``spectrogram`` [channels, h, w], ``sequence`` [tokens, d] (or
+        [tokens] of an integer dtype, token numbers, 0 for none), ``wave`` [samples].
     :param dtype: numpy's name; ``uint8`` stands for pixels 0 to 255.
+    :param rate: samples a second of a ``wave``.
     """
 
     shape: tuple[int, ...]
     kind: Kind = "features"
     dtype: str = "float32"
+    rate: int = 16_000
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,176 @@
+"""How an encoder is run, whatever it computes: half precision with exact float32 gradients, parts of a mini-batch, memory layout, compilation."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, cast, final
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from mmtheory.errors import ArgumentError
+from mmtheory.models import Dense, Encoder, MLPEncoder
+
+Precision = Literal["float32", "bf16", "fp16"]
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+BACKEND = "inductor"
+HIGHEST = 6
+"""Binary exponent to which the largest cotangent is brought before a backward in fp16."""
+RETRIES = 6
+"""Times that an overflowing backward is repeated, each time at a sixteenth of the scale."""
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How encoders are run.
+
+    :param precision: ``bf16`` and ``fp16`` run encoders under autocast; parameters, features, losses and gradients stay in float32.
+    :param accumulate: in how many parts, one after the other, an encoder takes a mini-batch.
+    :param channels_last: lay pictures out with their channels last.
+    :param compile: by torch.compile.
+    """
+
+    precision: Precision = "float32"
+    accumulate: int = 1
+    channels_last: bool = False
+    compile: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing to do but to call the encoder."""
+        return self == Passes()
+
+
+def no_compiler(device: str) -> str:
+    """Why torch.compile has nothing to compile with on that device; "" if it has."""
+    if device.startswith("cuda"):
+        return "" if importlib.util.find_spec("triton") else "no triton for CUDA"
+    return "" if any(map(shutil.which, ("g++", "clang++", "c++"))) else "no C++ compiler"
+
+
+@final
+class Passed(Encoder):
+    """Another encoder, run as ``passes`` says, on the device where its parameters are.
+
+    Whoever asks for features gets float32, and every gradient that leaves is the unscaled float32 gradient of the loss that was asked
+    for, whichever loss and however many. In parts, or in fp16, the encoder's backward is taken here: a part's forward is done again, so
+    that no more than one part's intermediate results are alive, which costs one more forward for each loss that is differentiated and is
+    exact for every loss, linear in the batch or not. Batch norms take the statistics of a part. In fp16 the cotangent is brought to a
+    power of two that fits it, and a backward that overflows is repeated at a smaller one: no step is left out, nothing has to be kept.
+
+    Batch norms learn where gradients are taken and use their running statistics elsewhere.
+    """
+
+    def __init__(self, inner: Encoder, passes: Passes, *, replicate_axes: int = 0) -> None:
+        super().__init__()
+        self.inner, self.passes, self.axes = inner, passes, replicate_axes
+        self.width, self.shape = inner.width, inner.shape
+        self.norms = [m for m in inner.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self.closed = [m for m in inner.modules() if isinstance(m, Dense | MLPEncoder)]
+        self.run: Callable[[Tensor], Tensor] = inner
+        if passes.compile:
+            self.run = torch.compile(inner.forward, backend=BACKEND)  # of a function: the module stays the one it is
+
+    def forward(self, x: Tensor) -> Tensor:
+        learning = torch.is_grad_enabled()
+        for norm in self.norms:
+            norm.training = learning
+        like = next(self.inner.parameters())
+        x = x.to(like.device, non_blocking=True)
+        if learning and x.requires_grad:
+            raise ArgumentError("encoder: expected inputs without a gradient, found some with one")
+        if not learning:
+            return self.once(x)
+        if self.passes.accumulate > 1 or self.passes.precision == "fp16":
+            return cast("Tensor", _InParts.apply(self, x, *self.inner.parameters()))
+        return self.once(x)
+
+    def once(self, x: Tensor) -> Tensor:
+        """Features of these samples by one pass."""
+        if self.passes.channels_last and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        half = HALVES.get(self.passes.precision)
+        if half is None:
+            return self.run(x)
+        for layer in self.closed:  # their closed-form backward knows one dtype
+            layer.twice = True
+        with torch.autocast(x.device.type, half):
+            z = self.run(x)
+        return z.to(next(self.inner.parameters()).dtype)
+
+    def parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The mini-batch in its parts."""
+        n = x.shape[self.axes]
+        return x.split(math.ceil(n / self.passes.accumulate), self.axes)
+
+    @contextmanager
+    def again(self) -> Generator[None, None, None]:
+        """A pass that was taken before: batch norms use the same statistics and learn nothing."""
+        before = [(norm.training, norm.momentum, norm.num_batches_tracked) for norm in self.norms]
+        for norm in self.norms:
+            norm.training, norm.momentum, norm.num_batches_tracked = True, 0.0, None
+        try:
+            with torch.enable_grad():
+                yield
+        finally:
+            for norm, (training, momentum, count) in zip(self.norms, before, strict=True):
+                norm.training, norm.momentum, norm.num_batches_tracked = training, momentum, count
+
+
+class _InParts(torch.autograd.Function):
+    """Features of a mini-batch part by part without a graph; the graph of a part is built again where its gradient is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, encoder: Passed, x: Tensor, *parameters: Tensor) -> Tensor:  # noqa: ANN401 (autograd's own signature)
+        ctx.encoder, ctx.parameters = encoder, parameters
+        ctx.save_for_backward(x)
+        ctx.kept = None
+        if encoder.passes.accumulate == 1:  # nothing would be saved by doing it again
+            with torch.enable_grad():
+                ctx.kept = encoder.once(x)
+            return ctx.kept.detach()
+        return torch.cat([encoder.once(part) for part in encoder.parts(x)], encoder.axes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # noqa: ANN401  # pyright: ignore[reportIncompatibleMethodOverride] (the decorator hides the names)
+        encoder: Passed = ctx.encoder
+        cotangent: Tensor = grad_outputs[0]
+        (x,) = ctx.saved_tensors
+        if ctx.kept is not None:
+            return (None, None, *_pulled(encoder, ctx.kept, ctx.parameters, cotangent))
+        total: list[Tensor | None] = [None] * len(ctx.parameters)
+        for part, g in zip(encoder.parts(x), encoder.parts(cotangent), strict=True):
+            with encoder.again():
+                z = encoder.once(part)
+            for k, more in enumerate(_pulled(encoder, z, ctx.parameters, g)):
+                old = total[k]
+                total[k] = more if old is None else old if more is None else old.add_(more)
+        return (None, None, *total)
+
+
+def _pulled(encoder: Passed, z: Tensor, parameters: tuple[Tensor, ...], g: Tensor) -> tuple[Tensor | None, ...]:
+    """Gradients of the parameters for a cotangent of the features, in the parameters' own precision."""
+
+    def taken(scaled: Tensor) -> tuple[Tensor | None, ...]:
+        return torch.autograd.grad(z, parameters, scaled, retain_graph=True, allow_unused=True)
+
+    if encoder.passes.precision != "fp16":
+        return taken(g)
+    largest = float(g.abs().max())
+    if not 0 < largest < math.inf:
+        return taken(g)
+    scale = 2.0 ** (HIGHEST - math.frexp(largest)[1])
+    found = taken(g * scale)
+    for _ in range(RETRIES):
+        if all(bool(f.isfinite().all()) for f in found if f is not None):
+            break
+        scale /= 16
+        found = taken(g * scale)
+    return tuple(None if f is None else f / scale for f in found)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from mmtheory.errors import ArgumentError
 from mmtheory.rng import Draws
@@ -141,24 +142,24 @@ def clamped_negatives(
         raise ArgumentError(
             f"perceptron loss: expected a target among {', '.join(machine.groups)} and steps >= 0, found {target!r} and {steps}"
         )
+    machine.checked(x)
     given = {m: x[m] for m in machine.groups if m != target}
-    pull = machine.drive(given)
+    pull, weight = machine.drive(given), machine.weights[target]
     first = torch.sigmoid(pull + (pull - machine.hidden.unsqueeze(-2)) / len(given))
     h = (draws.uniform(f"{target} first", *first.shape[-2:]).to(first.dtype) < first).to(first.dtype)
     noise = _noise(machine, h, draws, steps + 1, given, target)
-    found: Tensor | None = None
-    lowest: Tensor | None = None
+    found = lowest = None
     for t in range(steps + 1):
-        states, h = _step(machine, h, noise, t, given)
+        guess = (noise[target].select(-3, t) < machine.visible(h, target)).to(h.dtype)
+        drive = pull + guess @ weight
+        h = (noise[HIDDEN].select(-3, t) < torch.sigmoid(drive)).to(h.dtype)
         if not best:
-            found = states[target]
+            found = guess
             continue
-        energy = machine.free_energy(states).unsqueeze(-1)
-        if found is None or lowest is None:
-            found, lowest = states[target], energy
-        else:
-            found = torch.where(energy <= lowest, states[target], found)
-            lowest = torch.minimum(energy, lowest)
+        # The clamped groups' own part of the free energy is the same for every guess.
+        energy = -(guess @ machine.biases[target].unsqueeze(-1)) - softplus(drive).sum(-1, keepdim=True)
+        found = guess if found is None or lowest is None else torch.where(energy <= lowest, guess, found)
+        lowest = energy if lowest is None else torch.minimum(energy, lowest)
     return x[target] if found is None else found
 
 

@@ -209,6 +209,9 @@ class Sharded(Method):
         vars(self).update(needs=inner.needs, card=inner.card, separate=inner.separate)
         self._scale: tuple[FlatParameters, Tensor] | None = None
 
+    def remodel(self, model: MultimodalModel, draws: Draws) -> MultimodalModel:
+        return self.inner.remodel(model, draws)
+
     def bind(self, model: MultimodalModel, draws: Draws) -> None:
         self.inner.bind(model, draws)
 

@@ -24,6 +24,8 @@ from ._method import View as View
 from ._method import cross_entropy as cross_entropy
 from ._method import per_replicate as per_replicate
 from ._named import made as made
+from ._pretrained import Pretrained as Pretrained
+from ._pretrained import fingerprint as fingerprint
 from ._scores import discrepancy as discrepancy
 from ._scores import label_scores as label_scores
 from ._strengths import tunable as tunable
@@ -52,6 +54,7 @@ from .mimo import MIMO as MIMO
 from .minvi import MinVI as MinVI
 from .mla import MLA as MLA
 from .mmcosine import MMCosine as MMCosine
+from .mmlora import MMLoRA as MMLoRA
 from .mmpareto import MMPareto as MMPareto
 from .mses import MSES as MSES
 from .mslr import MSLR as MSLR
@@ -109,4 +112,5 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "i2m2": I2M2,
     "umurl": UmURL,
     "minvi": MinVI,
+    "mmlora": MMLoRA,
 })  # fmt: skip

@@ -145,6 +145,10 @@ class Method:
     separate: ClassVar[bool] = False
     """Whether nothing that one modality's encoder learns depends on another modality: M trainings side by side."""
 
+    def remodel(self, model: MultimodalModel, draws: Draws) -> MultimodalModel:
+        """The model that is trained in place of the one that was built: parts frozen, adapters or prompts added to it."""
+        return model
+
     def bind(self, model: MultimodalModel, draws: Draws) -> None:
         """Allocate state; refuse here, with the reason, a model that cannot give what the method needs."""
 

@@ -17,7 +17,7 @@ from mmtheory.rng import Draws
 from ._contribution import Contributing, Contribution
 from ._method import Card, Gradients, Method, Phase, Step, View, required
 
-SOLE = ("phases", "around", "output", "predict")
+SOLE = ("remodel", "phases", "around", "output", "predict")
 """Hooks of which a chain can have one: they say what a pass is, and two answers cannot be merged."""
 WHOLE = ("on_features", "on_gradients")
 """Hooks that may ask for every modality, which a pass that hears some of them does not have."""
@@ -70,6 +70,9 @@ class Chain(Method):
     def _sole(self, hook: str) -> Method:
         """The member that overrides a hook, any member if none does."""
         return next((m for m in self.members if overrides(m, hook)), self.members[0])
+
+    def remodel(self, model: MultimodalModel, draws: Draws) -> MultimodalModel:
+        return self._sole("remodel").remodel(model, draws)
 
     def auxiliary(self, model: MultimodalModel, draws: Draws) -> Mapping[str, nn.Module]:
         parts: dict[str, nn.Module] = {}

@@ -18,6 +18,10 @@ from ._model import SHARED as SHARED
 from ._model import MultimodalModel as MultimodalModel
 from ._model import Output as Output
 from ._transformer import TransformerEncoder as TransformerEncoder
+from .adapters import Adapted as Adapted
+from .adapters import LowRank as LowRank
+from .adapters import adapter_size as adapter_size
+from .adapters import frozen as frozen
 from .consistency import consensus_loss as consensus_loss
 from .consistency import matching_loss as matching_loss
 from .consistency import umurl_loss as umurl_loss

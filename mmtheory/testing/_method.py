@@ -145,7 +145,7 @@ def _check_activity(who: str, bench: _Bench, whole: Trainer) -> None:
         )
     if type(bench.method).card.neutral == "always":
         return
-    moved = any(not torch.equal(found[name], p) for name, p in reference.items())
+    moved = set(found) != set(reference) or any(not torch.equal(found[name], p) for name, p in reference.items())
     said = not torch.equal(whole.predict(whole.train_data), joint.predict(joint.train_data))
     assert moved or said, (
         f"{who}: expected an active method to change training {where}, found joint training bit for bit"

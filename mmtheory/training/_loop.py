@@ -79,7 +79,7 @@ class Trainer:
             raise ArgumentError(f"{method.card.name}: expected a validation split, found none")
         self.feed: Feeding = Feed(self.train_data, self.batch_shape)
         self.blocks = Blocks(self.draws)
-        self.model = build(self.draws("init")).to(self.device)
+        self.model = method.remodel(build(self.draws("init")), self.draws("remodel")).to(self.device)
         check_labels(self.train_data, self.model.fusion.classes)
         self.auxiliary = nn.ModuleDict()
         for owner, module in method.auxiliary(self.model, self.draws("auxiliary")).items():

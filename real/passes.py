@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, cast, final
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.func import functional_call
 
 from mmtheory.errors import ArgumentError
 from mmtheory.models import Dense, Encoder, MLPEncoder
@@ -73,36 +76,47 @@ class Passed(Encoder):
         self.width, self.shape = inner.width, inner.shape
         self.norms = [m for m in inner.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self.closed = [m for m in inner.modules() if isinstance(m, Dense | MLPEncoder)]
-        self.run: Callable[[Tensor], Tensor] = inner
+        # Of a function: compiling the module would make another module of it.
+        self.run: Callable[[Tensor], Tensor] = inner.forward
         if passes.compile:
-            self.run = torch.compile(inner.forward, backend=BACKEND)  # of a function: the module stays the one it is
+            self.run = torch.compile(inner.forward, backend=BACKEND)
 
     def forward(self, x: Tensor) -> Tensor:
         learning = torch.is_grad_enabled()
         for norm in self.norms:
             norm.training = learning
-        like = next(self.inner.parameters())
-        x = x.to(like.device, non_blocking=True)
+        x = x.to(self.like.device, non_blocking=True)
         if learning and x.requires_grad:
             raise ArgumentError("encoder: expected inputs without a gradient, found some with one")
         if not learning:
             return self.once(x)
         if self.passes.accumulate > 1 or self.passes.precision == "fp16":
-            return cast("Tensor", _InParts.apply(self, x, *self.inner.parameters()))
+            learnt = dict(self.inner.named_parameters())
+            # Somebody may have put computed weights in the place of frozen ones for the time of this call.
+            lent = {k: b for k, b in self.inner.named_buffers() if b.requires_grad}
+            every = learnt | lent
+            return cast("Tensor", _InParts.apply(self, x, tuple(every) if lent else (), *every.values()))
         return self.once(x)
 
-    def once(self, x: Tensor) -> Tensor:
-        """Features of these samples by one pass."""
+    @property
+    def like(self) -> Tensor:
+        """Some parameter, or where all are frozen some buffer."""
+        return next(itertools.chain(self.inner.parameters(), self.inner.buffers()))
+
+    def once(self, x: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Features of these samples by one pass, with these weights in the place of the encoder's own."""
+        run = self.run if not weights else partial(functional_call, self.inner, dict(weights))
         if self.passes.channels_last and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         half = HALVES.get(self.passes.precision)
+        if half is not None or self.passes.compile:
+            for layer in self.closed:  # their closed-form backward knows one dtype, and no compiler knows it
+                layer.twice = True
         if half is None:
-            return self.run(x)
-        for layer in self.closed:  # their closed-form backward knows one dtype
-            layer.twice = True
+            return run(x)
         with torch.autocast(x.device.type, half):
-            z = self.run(x)
-        return z.to(next(self.inner.parameters()).dtype)
+            z: Tensor = run(x)
+        return z.to(self.like.dtype)
 
     def parts(self, x: Tensor) -> tuple[Tensor, ...]:
         """The mini-batch in its parts."""
@@ -127,8 +141,8 @@ class _InParts(torch.autograd.Function):
     """Features of a mini-batch part by part without a graph; the graph of a part is built again where its gradient is asked for."""
 
     @staticmethod
-    def forward(ctx: Any, encoder: Passed, x: Tensor, *parameters: Tensor) -> Tensor:  # noqa: ANN401 (autograd's own signature)
-        ctx.encoder, ctx.parameters = encoder, parameters
+    def forward(ctx: Any, encoder: Passed, x: Tensor, lent: tuple[str, ...], *parameters: Tensor) -> Tensor:  # noqa: ANN401 (autograd's own signature)
+        ctx.encoder, ctx.lent, ctx.parameters = encoder, lent, parameters
         ctx.save_for_backward(x)
         ctx.kept = None
         if encoder.passes.accumulate == 1:  # nothing would be saved by doing it again
@@ -144,15 +158,17 @@ class _InParts(torch.autograd.Function):
         cotangent: Tensor = grad_outputs[0]
         (x,) = ctx.saved_tensors
         if ctx.kept is not None:
-            return (None, None, *_pulled(encoder, ctx.kept, ctx.parameters, cotangent))
-        total: list[Tensor | None] = [None] * len(ctx.parameters)
+            return (None, None, None, *_pulled(encoder, ctx.kept, ctx.parameters, cotangent))
+        leaves = tuple(p.detach().requires_grad_() for p in ctx.parameters) if ctx.lent else ctx.parameters
+        weights = dict(zip(ctx.lent, leaves, strict=True)) if ctx.lent else None
+        total: list[Tensor | None] = [None] * len(leaves)
         for part, g in zip(encoder.parts(x), encoder.parts(cotangent), strict=True):
             with encoder.again():
-                z = encoder.once(part)
-            for k, more in enumerate(_pulled(encoder, z, ctx.parameters, g)):
+                z = encoder.once(part, weights)
+            for k, more in enumerate(_pulled(encoder, z, leaves, g)):
                 old = total[k]
                 total[k] = more if old is None else old if more is None else old.add_(more)
-        return (None, None, *total)
+        return (None, None, None, *total)
 
 
 def _pulled(encoder: Passed, z: Tensor, parameters: tuple[Tensor, ...], g: Tensor) -> tuple[Tensor | None, ...]:

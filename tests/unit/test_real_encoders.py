@@ -133,7 +133,7 @@ def incomplete(folder):
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(folder / "model.safetensors")
-    tensors.pop(sorted(tensors)[0])
+    tensors.pop(min(tensors))
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 

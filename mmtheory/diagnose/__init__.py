@@ -6,6 +6,8 @@ from ._coalitions import trained_shapley as trained_shapley
 from ._diagnose import Diagnosis as Diagnosis
 from ._diagnose import Gap as Gap
 from ._diagnose import diagnose as diagnose
+from ._diagnose import judged as judged
+from ._diagnose import raw_probes as raw_probes
 from ._gradients import GradientReport as GradientReport
 from ._gradients import gradient_report as gradient_report
 from ._probes import hits as hits

@@ -88,23 +88,49 @@ def diagnose(
     train, fresh = (spread_over(b, trainer.batch_shape) for b in (trainer.train_data, test))
     heard = unimodal_probes(trainer.model, train, fresh, ridge=ridge)
     by_itself = unimodal_probes(alone.model, train, fresh, ridge=ridge)
-    raw = _raw_probes(train, fresh, trainer.model.fusion.classes, ridge)
-    readable = {m: _better(by_itself[m], raw[m]) for m in heard}
-    best = max(sorted(readable), key=lambda m: float(readable[m].mean()))
+    raw = raw_probes(train, fresh, trainer.model.fusion.classes, ridge=ridge)
     alive = trainer.alive & alone.alive
     if not bool(alive.any()):
         raise ArgumentError("diagnose: expected a replicate whose loss stayed finite, found none")
+    return judged(heard, by_itself, raw, alive=alive, margin=margin, alpha=alpha)
+
+
+def judged(
+    heard: Mapping[str, Tensor],
+    alone: Mapping[str, Tensor],
+    raw: Mapping[str, Tensor],
+    *,
+    alive: Tensor | None = None,
+    margin: float = 0.05,
+    alpha: float = 0.05,
+) -> Diagnosis:
+    """What ``diagnose`` concludes from three readouts of each modality, wherever they come from.
+
+    Shape: [*batch, n], whether each sample was read rightly, or [R, 1] with accuracies of several replicates; alive [*batch].
+
+    :param heard: from the encoder as trained.
+    :param alone: from the encoder trained alone.
+    :param raw: from the inputs.
+    :param alive: which replicates count; None for all.
+
+    >>> seen = {m: torch.tensor([[0.6], [0.61]], dtype=torch.float64) for m in "ab"}
+    >>> judged(seen, {**seen, "a": seen["a"] + 0.2}, seen).gaps["a"].cause
+    'speed'
+    """
+    readable = {m: _better(alone[m], raw[m]) for m in heard}
+    best = max(sorted(readable), key=lambda m: float(readable[m].mean()))
+    kept = torch.ones_like(heard[best][..., 0], dtype=torch.bool) if alive is None else alive
     share, gaps = alpha / (2 * len(heard)), dict[str, Gap]()
     for m in heard:
-        speed = _interval((readable[m] - heard[m])[alive], share)
-        lost = Interval.exact(0.0) if m == best else _interval((readable[best] - readable[m])[alive], share)
+        speed = _interval((readable[m] - heard[m])[kept], share)
+        lost = Interval.exact(0.0) if m == best else _interval((readable[best] - readable[m])[kept], share)
         gaps[m] = Gap(speed, lost, _cause(speed, lost, margin), heard[m].mean(-1), readable[m].mean(-1))
     return Diagnosis(gaps, best)
 
 
 @torch.no_grad()
-def _raw_probes(train: Batch, test: Batch, classes: int, ridge: float) -> Mapping[str, Tensor]:
-    """Whether a ridge readout of the inputs is right on each test sample; a small λ, for inputs come in any scale."""
+def raw_probes(train: Batch, test: Batch, classes: int, *, ridge: float = 1e-3) -> dict[str, Tensor]:
+    """Whether a ridge readout of the inputs is right on each test sample, [*batch, n]; λ a thousandth of ``ridge``, for inputs come in any scale."""
     lead, flat = train.y.ndim, 1e-3 * ridge
     return {
         m: hits(ridge_scores(x.flatten(lead), train.y, test.x[m].flatten(lead), classes, ridge=flat), test.y)

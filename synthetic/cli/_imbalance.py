@@ -16,7 +16,7 @@ from rich.table import Table
 from mmtheory.errors import ArgumentError
 from mmtheory.experiment import Cell, Executor, Ray, Serial, processes, run_folder
 from mmtheory.experiment.settings import parse
-from synthetic.experiments._page import level
+from synthetic.experiments._page import ends, level
 from synthetic.experiments._run import Ran, run
 from synthetic.experiments.imbalance import DEFAULT, Axis, Plan, with_neutral
 from synthetic.worlds import WORLDS
@@ -26,14 +26,16 @@ from ._dials import build
 DESCRIPTION = """Train balancing methods in a world whose imbalance is known, and say what each did, where, and at what price.
 
 Methods x dials x levels x paired seeds, trained in stacks. Every method gets the same learning rates and is judged at
-the one of best validation accuracy. joint, unimodal (the ceiling), uniform multi-loss, UME and the dial at rest are
+the one of best validation accuracy. Each level says which gap a modality has: learnt slowly, or knows less. joint, unimodal (the ceiling), uniform multi-loss, UME and the dial at rest are
 always part of the table. A level of a dial that holds one value a modality moves the first modality.
 
 examples:
   mmtheory imbalance                                                 ten methods, both dials of the two-dial world
   mmtheory imbalance --dial speed=0,1,2,3 --methods ogm,pmr --seeds 8
   mmtheory imbalance --dial speed=0,2 --dial information=0,2 --cross  a phase diagram
-  mmtheory imbalance --world selection-gaussian --dial lam=0,1,4 --fusion film"""
+  mmtheory imbalance --world selection-gaussian --dial lam=0,1,4 --fusion film
+  mmtheory imbalance --world competition --dial strength=1,1.5,2      the lottery beside the measured share of won classes
+  mmtheory imbalance --methods ogm,moo:pcgrad,famo                    weightings of mmtheory.moo by name"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Options:
     """What ``mmtheory imbalance`` can be told."""
 
     world: Annotated[str, tyro.conf.arg(metavar="NAME")] = "two-dials"
-    """A world of classification; `mmtheory worlds` lists them."""
+    """A world; `mmtheory worlds` lists them. One of regression is asked for the sign of its target."""
     dial: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME=LEVELS", help_behavior_hint="")
     ] = ()
@@ -185,8 +187,33 @@ def _tell(ran: Ran, *, as_json: bool) -> None:
                 for method in dict.fromkeys(r["method"] for r in here):
                     table.add_row(method, *(_cell(r) for r in here if r["method"] == method))
                 console.print(table)
+            _tell_gaps(console, [g for g in ran.found["gaps"] if g["dial"] == dial])
+            for r in (r for r in ran.found["mechanisms"] if r["dial"] == dial):
+                console.print(
+                    f"{r['quantity']} at {dial} {level(r['level'])}: {r['mean']:.3g} ({r['low']:.3g} to {r['high']:.3g}), formula {ends(r['exact'])}",
+                    soft_wrap=True,
+                )
     sys.stdout.flush()
     sys.stderr.write(f"report: {ran.folder / 'report.html'}\n")
+
+
+def _tell_gaps(console: Console, gaps: list[dict[str, Any]]) -> None:
+    """Which gap each modality has at each level, and how large both are."""
+    if not gaps:
+        return
+    levels = list(dict.fromkeys(level(g["level"]) for g in gaps))
+    heading = "which gap (speed, information; points of accuracy)"
+    table = Table("modality", *levels, title=heading, box=None, title_justify="left")
+    for m in dict.fromkeys(g["modality"] for g in gaps):
+        table.add_row(m, *(_gap(g) for g in gaps if g["modality"] == m))
+    console.print(table)
+
+
+def _gap(gap: dict[str, Any]) -> str:
+    if gap["cause"] is None:
+        return "–"
+    both = (f"{100 * gap[kind]['mean']:+.1f}" for kind in ("speed", "information"))
+    return f"{gap['cause']} ({', '.join(both)})".replace("-", "−")
 
 
 def _cell(row: dict[str, Any]) -> str:

@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmtheory.batch import Batch
-from mmtheory.diagnose import follow, hits, unimodal_probes
+from mmtheory.diagnose import decay, follow, hits, raw_probes, unimodal_probes
 from mmtheory.experiment import finite, summary
 from mmtheory.methods import Method, made
-from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
+from mmtheory.models import FUSIONS, DeepLinearEncoder, MLPEncoder, MultimodalModel
 from mmtheory.rng import Draws, Stream
 from mmtheory.training import Settings, Trainer
 
 from ._inputs import Parts, parts, world_at
 
+SMALL = 0.3
+"""Initial scale of deep linear encoders: they learn one modality after the other from small weights only."""
 WATCHED = 256
 """Training samples on which traces are taken."""
 
 
 def measure(factors: Mapping[str, Any], _note: Callable[[Any], None]) -> Mapping[str, Any]:
-    """A cell of the laboratory, as JSON; traces are means over seeds with Student's 95 % intervals."""
-    found = trained(factors, made(factors["method"]), Stream(factors["seed"], ("imbalance",)))
+    """A cell of the laboratory, as JSON; traces are means over seeds with Student's 95 % intervals.
+
+    Joint training also says what a diagnosis needs: ``raw m``, a readout of the inputs, and ``decay m``, of the discrepancy ratio.
+    """
+    root = Stream(factors["seed"], ("imbalance",))
+    drawn = samples(factors, root)
+    found = trained(factors, made(factors["method"]), root, drawn=drawn)
+    if factors["method"] == "joint":
+        found = replace(found, metrics={**found.metrics, **_evidence(found, drawn)})
     traces = {k: [[_over_seeds(stack) for stack in point] for point in v] for k, v in found.traces.items()}
     metrics = {k: v.tolist() for k, v in found.metrics.items()}
     return finite({"metrics": metrics, "traces": traces, "alive": found.alive.tolist()})
+
+
+def _evidence(found: Ensemble, drawn: Parts) -> dict[str, Tensor]:
+    """``raw m`` and ``decay m``, [point, rate, seed]; the former knows no learning rate."""
+    points, rates, seeds = found.alive.shape
+    raw = raw_probes(drawn.train, drawn.test, drawn.classes)
+    told = {f"raw {m}": v.mean(-1).reshape(points, 1, seeds).expand(-1, rates, -1) for m, v in raw.items()}
+    leads = {name.removeprefix("ratio "): trace for name, trace in found.traces.items() if name.startswith("ratio ")}
+    gone = {f"decay {m}": torch.where(found.alive, decay(trace), torch.nan) for m, trace in leads.items()}
+    return {**told, **gone}
 
 
 def _over_seeds(traces: Tensor) -> dict[str, list[float | None]]:
@@ -63,7 +82,7 @@ def trained(
     data = _for_rates(drawn or samples(factors, root), len(points), len(rates), len(seeds))
     lr = torch.tensor(rates, dtype=torch.float32)[None, :, None].expand(len(points), -1, len(seeds)).reshape(-1)
     trainer = Trainer(
-        _builder(data, factors["fusion"]),
+        _builder(data, factors["fusion"], linear=factors["world"] == "deep-linear"),
         method,
         data.train,
         settings=Settings(epochs=factors["epochs"], batch_size=factors["batch"], optimiser=factors["optimiser"], lr=lr),
@@ -107,12 +126,15 @@ def _for_rates(drawn: Parts, points: int, rates: int, seeds: int) -> Parts:
     return Parts(spread(drawn.train), spread(drawn.validation), spread(drawn.test), drawn.classes)
 
 
-def _builder(data: Parts, fusion: str) -> Callable[[Draws], MultimodalModel]:
-    """Two dense layers, 32 and 16 wide, for each modality, and the fusion."""
+def _builder(data: Parts, fusion: str, *, linear: bool) -> Callable[[Draws], MultimodalModel]:
+    """Two dense layers, 32 and 16 wide, for each modality, and the fusion; ``linear``: products of two small matrices."""
     widths = {m: (x.shape[-1], 32, 16) for m, x in data.train.x.items()}
 
     def build(draws: Draws) -> MultimodalModel:
-        encoders = {m: MLPEncoder(w, draws=draws, name=m) for m, w in widths.items()}
+        encoders = {
+            m: DeepLinearEncoder(w, draws=draws, name=m, scale=SMALL) if linear else MLPEncoder(w, draws=draws, name=m)
+            for m, w in widths.items()
+        }
         head = FUSIONS[fusion](dict.fromkeys(widths, 16), data.classes, draws=draws)
         return MultimodalModel(encoders, head, batch_shape=draws.batch_shape)
 

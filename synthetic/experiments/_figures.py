@@ -91,6 +91,47 @@ def phases(rows: Sequence[Row], dial: str, metric: str = "accuracy") -> str | No
     return panels(methods, draw, legend=False)
 
 
+def gaps(found: Sequence[Row], dial: str) -> str | None:
+    """Both gaps of each modality against the level, a panel a modality, with the margin from which on a gap is one."""
+    mine = [g for g in found if g["dial"] == dial and isinstance(g["level"], int | float) and g["cause"] is not None]
+
+    def draw(axes: Axes, modality: str) -> None:
+        axes.axhline(0, color="#888888", linewidth=0.6)
+        here = [g for g in mine if g["modality"] == modality]
+        for colour, kind in zip(COLOURS, ("speed", "information"), strict=False):
+            _measured(axes, [g["level"] for g in here], [g[kind] for g in here], colour, f"{kind} gap")
+        axes.set_title(modality, fontsize=9)
+        axes.set_xlabel(dial)
+
+    return panels(list(dict.fromkeys(g["modality"] for g in mine)), draw, share="y") if mine else None
+
+
+def beside(found: Sequence[Row], dial: str) -> str | None:
+    """The world's own mechanism as simulated, and its formula as a line, a panel a quantity."""
+    mine = [r for r in found if r["dial"] == dial and isinstance(r["level"], int | float)]
+
+    def draw(axes: Axes, quantity: str) -> None:
+        here = [r for r in mine if r["quantity"] == quantity]
+        _measured(axes, [r["level"] for r in here], here, COLOURS[0], "simulated", line=False)
+        middles = [(r["exact"]["low"] + r["exact"]["high"]) / 2 for r in here]
+        axes.plot([r["level"] for r in here], middles, color=COLOURS[1], linewidth=1.2, label="formula")
+        axes.set_title(quantity, fontsize=9)
+        axes.set_xlabel(dial)
+
+    return panels(list(dict.fromkeys(r["quantity"] for r in mine)), draw) if mine else None
+
+
+def _measured(
+    axes: Axes, at: Sequence[float], sides: Sequence[Row], colour: str, label: str, *, line: bool = True
+) -> None:
+    """Means with their intervals."""
+    reach = [[s["mean"] - s["low"], s["high"] - s["mean"]] for s in sides]
+    axes.errorbar(
+        at, [s["mean"] for s in sides], yerr=list(zip(*reach, strict=True)), color=colour, label=label, marker="o",
+        markersize=3, linewidth=1.2 if line else 0.0, elinewidth=1.2, capsize=2,
+    )  # fmt: skip
+
+
 def panels(names: Sequence[str], draw: Callable[[Axes, str], None], *, share: str = "", legend: bool = True) -> str:
     """Small multiples, one a name, with one legend; equal data give equal bytes."""
     import matplotlib as mpl

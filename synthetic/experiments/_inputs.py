@@ -1,10 +1,13 @@
-"""From a world to what networks are trained on: real inputs a modality, class labels, three parts of one draw a replicate."""
+"""From a world to what networks are trained on: real inputs a modality, class labels, three parts of one draw a replicate.
+
+A world of regression is asked for the sign of its target.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -34,21 +37,30 @@ def world_at(name: str, dials: Mapping[str, Any], point: Mapping[str, Any]) -> W
 
     A number for a dial that holds one value a modality moves the first modality alone.
 
-    :raises ArgumentError: an unknown world or dial, a value outside its domain, or a world whose label is no class.
+    :raises ArgumentError: an unknown world or dial, a value outside its domain, a dial that holds lists.
     """
     if name not in WORLDS:
         raise ArgumentError(f"imbalance: expected a world among {', '.join(WORLDS)}, found {name!r}")
     world = WORLDS[name].from_dials(dials)
-    if world.task != "classification":
-        raise ArgumentError(f"imbalance: expected a world of classification, found {name} ({world.task})")
     known = {f.name for f in fields(world)}
     moved: dict[str, Any] = {}
     for dial, value in point.items():
         if dial not in known:
             raise ArgumentError(f"{name}: expected a dial among {', '.join(sorted(known))}, found {dial!r}")
-        now = getattr(world, dial)
-        moved[dial] = (type(now[0])(value), *now[1:]) if isinstance(now, tuple) else type(now)(value)
+        now: Any = getattr(world, dial)
+        if not isinstance(now, tuple):
+            moved[dial] = type(now)(value)
+        elif any(isinstance(part, tuple) for part in cast("tuple[object, ...]", now)):
+            raise ArgumentError(f"{name}: expected a dial that holds numbers or words, found {dial}, which holds lists")
+        else:
+            moved[dial] = (type(now[0])(value), *now[1:]) if now else (value,)
     return replace(world, **moved)
+
+
+def at_rest(world: World, dial: str) -> Any:  # noqa: ANN401 (a dial's value as it is)
+    """What a dial's level is where nobody moves it: its value, of a dial with one value a modality the first's, 0 where there are none."""
+    now: Any = getattr(world, dial, None)
+    return (now[0] if now else 0.0) if isinstance(now, tuple) else now
 
 
 def parts(worlds: Sequence[World], sizes: Sequence[int], *, stream: Stream, seeds: Sequence[int]) -> Parts:
@@ -78,7 +90,8 @@ def _drawn(world: World, n: int, stream: Stream, seeds: Sequence[int]) -> Batch:
     drawn = world.sample(n, stream=stream, replicates=range(min(seeds), max(seeds) + 1))
     kept = torch.tensor([seed - min(seeds) for seed in seeds])
     x = {m: _real(world, m, v[kept], drawn.y.ndim) for m, v in drawn.x.items()}
-    return Batch(x, drawn.y[kept].long(), {m: v[kept] for m, v in drawn.present.items()})
+    y = drawn.y[kept] if world.task == "classification" else drawn.y[kept] > 0
+    return Batch(x, y.long(), {m: v[kept] for m, v in drawn.present.items()})
 
 
 def _real(world: World, modality: str, x: Tensor, axes: int) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from ._figures import phases, responses, traces
+from ._figures import beside, gaps, phases, responses, traces
 
 
 def page(found: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
@@ -23,6 +23,15 @@ def page(found: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
                     "Paired difference to joint training, mean and 95 % interval over seeds",
                     responses(found["rows"], dial),
                 ),
+                (
+                    "Which gap: what is readable from a modality and not in joint training's encoder (speed), and what is readable from "
+                    "the best modality and not from this one (information)",
+                    gaps(found["gaps"], dial),
+                ),
+                (
+                    "The world's own mechanism, simulated, and its formula",
+                    beside(found["mechanisms"], dial),
+                ),
                 ("Accuracy: paired difference to joint training, in percentage points", phases(found["rows"], dial)),
                 (
                     "Joint training over the epochs, a line a level, mean and 95 % interval over seeds",
@@ -34,12 +43,12 @@ def page(found: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
         for dial in dials
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(share=share, signed=signed, level=level)
+    environment.filters.update(share=share, signed=signed, level=level, ends=ends)
     template = environment.from_string(
         (files("synthetic.experiments") / "imbalance.html.j2").read_text(encoding="utf-8")
     )
     return template.render(
-        dials=dials, figures=figures, rows=found["rows"], slopes=found["slopes"], plan=found["plan"], made={k: said(v) for k, v in made_by.items()},
+        dials=dials, figures=figures, rows=found["rows"], slopes=found["slopes"], gaps=found["gaps"], known=[named(row) for row in found["known"]], mechanisms=found["mechanisms"], plan=found["plan"], made={k: said(v) for k, v in made_by.items()},
         metrics=list(dict.fromkeys(row["metric"] for row in found["rows"])),
     )  # fmt: skip
 
@@ -64,6 +73,18 @@ def signed(side: Mapping[str, float | None]) -> str:
         return "–"
     mark = " *" if side["low"] > 0 or side["high"] < 0 else ""
     return f"{100 * side['mean']:+.1f} [{100 * side['low']:+.1f}, {100 * side['high']:+.1f}]{mark}".replace("-", "−")
+
+
+def named(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A known quantity under one name, its level as it is shown."""
+    return {**row, "name": f"{row['quantity']} {row['given']}".strip(), "shown": level(row["level"])}
+
+
+def ends(side: Mapping[str, float | None]) -> str:
+    """An exact value, to as many digits as both of its ends agree on; infinite where it has none."""
+    if side["low"] is None or side["high"] is None:
+        return "∞"
+    return f"{(side['low'] + side['high']) / 2:.4g}".replace("-", "−")
 
 
 def level(value: Any) -> str:  # noqa: ANN401 (a level as it comes)

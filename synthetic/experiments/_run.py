@@ -13,11 +13,12 @@ from mmtheory.experiment import Cell, Executor, compact, made_by, open_run, to_p
 
 from ._ensemble import measure
 from ._page import page
-from .imbalance import EXPERIMENT, Plan, result
+from ._result import result
+from .imbalance import EXPERIMENT, Plan
 
 COLUMNS = (
     "method VARCHAR, dial VARCHAR, level JSON, metric VARCHAR, mean DOUBLE, low DOUBLE, high DOUBLE,"
-    " delta_joint STRUCT(mean DOUBLE, low DOUBLE, high DOUBLE), seeds BIGINT, stopped BIGINT, rate DOUBLE"
+    " delta_joint STRUCT(mean DOUBLE, low DOUBLE, high DOUBLE), seeds BIGINT, stopped BIGINT, rate DOUBLE, gap VARCHAR"
 )
 
 

@@ -15,7 +15,7 @@ from mmtheory.methods import made
 from mmtheory.models import FUSIONS
 from mmtheory.stats import holm, sign_flip
 
-from ._inputs import world_at
+from ._inputs import at_rest, world_at
 
 EXPERIMENT = "imbalance"
 ALWAYS = ("joint", "unimodal", "uniform", "ume")
@@ -26,6 +26,7 @@ RATES: Mapping[str, tuple[float, ...]] = {
     "adamw": (3e-4, 1e-3, 3e-3),
 }
 LEVEL = 0.05
+UNSHOWN = ("validation", "raw", "decay")
 INPUTS = 64
 """Numbers a modality that a stack is planned for."""
 
@@ -128,11 +129,16 @@ class Plan:
 def with_neutral(world: str, dials: Mapping[str, Any], axis: Axis) -> Axis:
     """The axis with the dial's value at rest among its levels: what the dial does is told from what is there without it."""
     here = world_at(world, dials, {})
-    rest: dict[str, Any] = {}
-    for dial in axis.points[0]:
-        now = getattr(here, dial, None)
-        rest[dial] = now[0] if isinstance(now, tuple) else now
-    return axis if any(dict(p) == rest for p in axis.points) else Axis(axis.name, (rest, *axis.points))
+    rest = {dial: at_rest(here, dial) for dial in axis.points[0]}
+    if any(dict(p) == rest for p in axis.points):
+        return axis
+    whole = Axis(axis.name, (rest, *axis.points))
+    return Axis(axis.name, tuple(sorted(whole.points, key=_only_level))) if whole.numeric else whole
+
+
+def _only_level(point: Point) -> float:
+    """The level of a point of one numeric dial."""
+    return float(next(iter(point.values())))
 
 
 @final
@@ -174,8 +180,8 @@ class Measured:
         return self.metrics[method][metric][point][self.chosen(method, point, metric)]
 
     def shown(self, method: str) -> list[str]:
-        """The metrics of the test samples."""
-        return [name for name in self.metrics[method] if not name.startswith("validation")]
+        """The metrics of the test samples; the rest is for choices and diagnoses."""
+        return [name for name in self.metrics[method] if name.split(" ")[0] not in UNSHOWN]
 
     def paired(self, method: str, metric: str, point: int) -> list[float]:
         """Method minus joint, seed by seed, both at their own learning rates; seeds that were stopped in either are left out."""
@@ -219,17 +225,3 @@ def slopes(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     for row, p in zip(found, holm([row["p"] for row in found]), strict=True):
         row["p_holm"] = p
     return found
-
-
-def result(plan: Plan, records: Sequence[Record]) -> dict[str, Any]:
-    """Everything that a run says, as JSON."""
-    measured = [Measured.of(plan, axis, records) for axis in plan.axes]
-    return {
-        "rows": [row for one in measured for row in rows(plan, one)],
-        "slopes": slopes(measured),
-        "traces": [
-            {"method": method, "dial": one.axis.name, "level": level, "trace": name, **one.traces[method][name][k][one.chosen(method, k)]}
-            for one in measured for method in one.traces for k, level in enumerate(one.axis.levels) for name in one.traces[method]
-        ],
-        "plan": plan.as_json(),
-    }  # fmt: skip

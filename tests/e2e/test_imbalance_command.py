@@ -64,7 +64,7 @@ def test_methods_command():
         (("--dial", "speed"), "expected --dial NAME=LEVEL,LEVEL"),
         (("--dial", "speed=1,1"), "distinct levels"),
         (("--dial", "speed=x"), "expected dial speed as a finite number"),
-        (("--world", "gaussian-regression", "--dial", "rho=0"), "expected a world of classification"),
+        (("--world", "saturation", "--dial", "presence=1"), "found presence, which holds lists"),
         (("--world", "gated"), "expected --dial NAME=LEVELS"),
         (("--address", "x"), "expected --address with --executor ray"),
         (("--fusion", "nope"), "expected a fusion among"),

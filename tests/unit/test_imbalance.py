@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from mmtheory.errors import ArgumentError
 from mmtheory.experiment import Serial, Store, summary
@@ -11,8 +12,9 @@ from mmtheory.rng import Stream
 from synthetic.experiments._ensemble import measure
 from synthetic.experiments._inputs import parts, world_at
 from synthetic.experiments._run import run
+from synthetic.experiments.gaps import gaps
 from synthetic.experiments.imbalance import Axis, Measured, Plan, slopes, with_neutral
-from synthetic.worlds import Table, TwoDials
+from synthetic.worlds import DeepLinear, Table, TwoDials
 
 SPEED = Axis("speed", ({"speed": 0.0}, {"speed": 2.0}))
 
@@ -127,9 +129,10 @@ def test_a_level_moves_the_first_modality():
         ({"optimiser": "nope"}, "expected a optimiser among"),
         ({"seeds": 1}, "2 to 40 seeds"),
         ({"rates": (0.0,)}, "learning rates > 0"),
+        ({"methods": ("moo:nope",)}, "moo: and one of mean"),
         (
-            {"world": "gaussian-regression", "axes": (Axis("rho", ({"rho": 0.1},)),)},
-            "expected a world of classification",
+            {"world": "saturation", "axes": (Axis("presence", ({"presence": 0.1},)),)},
+            "saturation: expected a dial that holds numbers or words, found presence, which holds lists",
         ),
         ({"axes": (Axis("nope", ({"nope": 0.1},)),)}, "expected a dial among"),
         ({"axes": (Axis("speed", ({"speed": -1.0},)),)}, "speed and information >= 0"),
@@ -175,3 +178,97 @@ def test_only_separate_trainings_choose_a_rate_for_each_probe():
     one = Measured(Axis("speed", ({"speed": 0.0},)), {"ume": held, "joint": held}, {}, (0.1, 0.2))
     assert one.values("ume", "probe a", 0) == [2.0]
     assert one.values("joint", "probe a", 0) == [1.0]
+
+
+def test_each_level_says_which_gap_it_is_with_its_evidence(ran):
+    told = ran.found["gaps"]
+    assert [(g["level"], g["modality"]) for g in told] == [(0.0, "a"), (0.0, "b"), (2.0, "a"), (2.0, "b")]
+    for g in told:
+        assert g["cause"] in {"none", "speed", "information", "speed and information", "undecided"}
+        for kind in ("speed", "information"):
+            assert g[kind]["low"] <= g[kind]["mean"] <= g[kind]["high"]
+        assert g["speed"]["mean"] == pytest.approx(g["readable"] - g["heard"])
+    cause = {(g["level"], f"probe {g['modality']}"): g["cause"] for g in told}
+    assert all(r["gap"] == cause.get((r["level"], r["metric"])) for r in ran.found["rows"])
+    assert {r["metric"].split(" ")[0] for r in ran.found["rows"]} == {"accuracy", "probe", "without"}
+    heard = {(r["level"], r["metric"]): r["mean"] for r in ran.found["rows"] if r["method"] == "joint"}
+    assert all(g["heard"] == pytest.approx(heard[g["level"], f"probe {g['modality']}"]) for g in told)
+    page = (ran.folder / "report.html").read_text()
+    assert "Which gap" in page
+    assert "NaN" not in page
+
+
+def measured(joint, unimodal, raw):
+    """Two seeds, one level, one rate; a number is that of both seeds."""
+
+    def metrics(values):
+        return {name: [[[value, value]]] for name, value in values.items()}
+
+    held = {"validation": 1.0, "validation probe a": 1.0, "validation probe b": 1.0}
+    heard = {f"probe {m}": v for m, v in joint.items()} | {f"raw {m}": v for m, v in raw.items()}
+    decays = {"decay a": 0.0, "decay b": 0.25}
+    alone = {f"probe {m}": v for m, v in unimodal.items()}
+    ensembles = {"joint": metrics(held | heard | decays), "unimodal": metrics(held | alone)}
+    return Measured(Axis("speed", ({"speed": 0.0},)), ensembles, {}, (0.1,))
+
+
+@pytest.mark.parametrize(
+    ("joint", "unimodal", "raw", "cause"),
+    [
+        ({"a": 0.5, "b": 0.9}, {"a": 0.9, "b": 0.9}, {"a": 0.5, "b": 0.9}, "speed"),
+        ({"a": 0.5, "b": 0.9}, {"a": 0.5, "b": 0.9}, {"a": 0.9, "b": 0.9}, "speed"),
+        ({"a": 0.5, "b": 0.9}, {"a": 0.5, "b": 0.9}, {"a": 0.5, "b": 0.9}, "information"),
+        ({"a": 0.5, "b": 0.9}, {"a": 0.7, "b": 0.9}, {"a": 0.5, "b": 0.9}, "speed and information"),
+        ({"a": 0.9, "b": 0.9}, {"a": 0.9, "b": 0.9}, {"a": 0.5, "b": 0.9}, "none"),
+    ],
+)
+def test_gaps_are_those_of_the_diagnosis(joint, unimodal, raw, cause):
+    found = gaps(small(), measured(joint, unimodal, raw))
+    assert [g["cause"] for g in found] == [cause, "none"]
+    assert [g["decay"]["mean"] for g in found] == [0.0, 0.25]
+
+
+def test_a_level_whose_seeds_all_stopped_has_no_diagnosis():
+    one = measured({"a": None, "b": None}, {"a": 0.9, "b": 0.9}, {"a": 0.5, "b": 0.9})
+    assert [g["cause"] for g in gaps(small(), one)] == [None, None]
+    alone = Measured(one.axis, {"joint": one.metrics["joint"]}, {}, (0.1,))
+    assert gaps(small(), alone) == []
+
+
+EXACT = {
+    "competition": ("strength", (1.0, 2.0), {"win a", "win b"}),
+    "saturation": ("paired", (0.0, 0.3), {"joint risk", "ensemble risk"}),
+    "deep-linear": ("rho", (0.0, 0.5), {"t later / t earlier"}),
+    "selection-gaussian": ("lam", (0.0, 4.0), set()),
+}
+
+
+@pytest.mark.parametrize("world", sorted(EXACT))
+def test_an_exact_worlds_answers_stand_beside_what_was_measured(world, tmp_path):
+    dial, levels, quantities = EXACT[world]
+    axis = Axis(dial, tuple({dial: level} for level in levels))
+    ran = run(small(world=world, axes=(axis,), rates=(0.1,), seeds=2), tmp_path / "run", lambda _count: Serial())
+    assert not ran.failures
+    assert {r["quantity"] for r in ran.found["mechanisms"]} == quantities
+    for r in ran.found["mechanisms"]:
+        # Intervals of 95 %; what is told here is that both sides speak of the same thing.
+        half = max(r["high"] - r["low"], 1e-3)
+        assert abs(r["mean"] - r["exact"]["low"]) <= 2 * half
+    here = {(k["level"], k["quantity"], k["given"]): k["low"] for k in ran.found["known"]}
+    assert {level for level, _, _ in here} == set(levels)
+    for level in levels:
+        law = world_at(world, {}, {dial: level})
+        assert here[level, "bayes_risk", "ab"] == law.known("bayes_risk", "ab").low
+        assert here[level, "unique", "a"] == law.known("unique", "a").low
+    assert all((g["known"] is None) is (world == "deep-linear") for g in ran.found["gaps"])
+    page = (ran.folder / "report.html").read_text()
+    assert "Known exactly at each level" in page
+    assert ("its formula" in page) is bool(quantities)
+
+
+def test_a_world_of_regression_is_asked_for_the_sign():
+    world = DeepLinear()
+    drawn = parts([world], (40, 10, 10), stream=Stream(0), seeds=[0, 1])
+    raw = world.sample(60, stream=Stream(0), replicates=range(2))
+    assert torch.equal(drawn.train.y, (raw.y[:, :40] > 0).long())
+    assert drawn.classes == 2

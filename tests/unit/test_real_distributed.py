@@ -30,7 +30,13 @@ def fitted(root, method, together):
     return fit.run()
 
 
-def work(rank, root, folder):
+def normed(root, together):
+    """An epoch of an encoder with batch norms."""
+    recipe = Recipe(encoder={"colour": "resnet:tiny"}, **FLOAT64 | {"batch_size": 16, "epochs": 1})
+    return Fit(DATASETS["cg-mnist"](root), recipe, 1, crew=together).run().trainer.state_dict()
+
+
+def work(rank, root, pictures, folder):
     """One process of a crew: trains by every method and writes its parameters down."""
     torch.set_num_threads(1)
     os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank)}
@@ -39,6 +45,7 @@ def work(rank, root, folder):
         for method in METHODS:
             fit = fitted(root, method, together)
             found |= {method: fit.trainer.flat.data.numpy(), f"{method} best": fit.best_epoch}
+        found |= {f"normed {k}": v.numpy() for k, v in normed(pictures, together).items()}
     np.savez(folder / f"{rank}.npz", **found)
 
 
@@ -48,13 +55,18 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def both(root, tmp_path_factory):
+def pictures(tmp_path_factory):
+    return DATASETS["cg-mnist"].write_double(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="module")
+def both(root, pictures, tmp_path_factory):
     """What two processes found."""
     folder = tmp_path_factory.mktemp("crew")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch.distributed", "real.trainer"])
+    context.set_forkserver_preload(["torch", "torch.distributed", "real.trainer", "transformers.models.resnet"])
     # This file is no module that a new process could import: it is run there, with what it is to do.
-    tasks = [{"TASK": (rank, root, folder)} for rank in range(2)]
+    tasks = [{"TASK": (rank, root, pictures, folder)} for rank in range(2)]
     processes = [context.Process(target=runpy.run_path, args=(__file__, task, "__main__")) for task in tasks]
     for process in processes:
         process.start()
@@ -74,6 +86,14 @@ def test_two_processes_train_as_one_does(both, root, method):
     assert (both[0][method] == both[1][method]).all(), "both processes hold the same model"
     assert np.allclose(both[0][method], alone.trainer.flat.data.numpy(), rtol=0, atol=1e-11)
     assert int(both[0][f"{method} best"]) == alone.best_epoch
+
+
+def test_batch_norms_take_their_statistics_over_both(both, pictures):
+    alone = normed(pictures, Crew())
+    assert any("running_var" in k for k in alone)
+    for k, v in alone.items():
+        assert (both[0][f"normed {k}"] == both[1][f"normed {k}"]).all()
+        assert np.allclose(both[0][f"normed {k}"], v.numpy(), rtol=0, atol=1e-10), k
 
 
 def test_what_cannot_be_shared_is_refused():

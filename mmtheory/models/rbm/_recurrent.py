@@ -118,9 +118,12 @@ class _Group:
         x = cast("Tensor", self.x)
         return x if self.seen is None else torch.where(self.seen, x, 0)
 
-    def boosted(self, part: Tensor) -> Tensor:
-        part = part if self.factor == 1.0 else part * self.factor
-        return part if self.boost is None else part * self.boost
+    def boosted(self, part: Tensor, onto: Tensor | None = None) -> Tensor:
+        """The part times its boost, added to another."""
+        part = part if self.boost is None else part * self.boost
+        if onto is None:
+            return part if self.factor == 1.0 else part * self.factor
+        return torch.add(onto, part, alpha=self.factor)
 
     def logits(self, h: Tensor) -> Tensor:
         return torch.baddbmm(self.bias.unsqueeze(-2), h, self.weight.mT)
@@ -150,7 +153,7 @@ class _Sweeps(torch.autograd.Function):
             if g.x is None:
                 continue
             part = torch.bmm(g.clamped(), g.weight)
-            first = first + g.boosted(part)
+            first = g.boosted(part, first)
             if g.seen is None:
                 steady = steady + part
         hs, filled = [torch.sigmoid(first)], list[Tensor]()
@@ -201,21 +204,21 @@ class _Back:
         """Gradients of weights, biases and values as attributes; that of the hidden biases [R, H] is returned."""
         last = len(self.hs) - 1
         stop = max(0, last - self.plan.horizon)
-        total = self.hs[0].new_zeros(self.hs[0].shape[0], self.hs[0].shape[-1])
         above, first, later = g_hidden, None, None
         for t in range(last, stop - 1, -1):
             g = self._down(self.hs[t], above, g_logits)
             if g is None:
                 break
-            g = torch.ops.aten.sigmoid_backward.grad_input(g, self.hs[t], grad_input=torch.empty_like(g))
-            total += g.sum(-2)
+            into = torch.empty_like(g) if g is above else g
+            g = torch.ops.aten.sigmoid_backward.grad_input(g, self.hs[t], grad_input=into)
             if t == 0:
                 first = g
                 break
-            later = g if later is None else later + g
             above, g_logits = None, [self._up(t, i, k, g, reach=t > stop) for i, k in enumerate(self.free)]
+            later = g if later is None else later.add_(g)
         self._clamped(first, later)
-        return total
+        sums = [part.sum(-2) for part in (first, later) if part is not None]
+        return torch.stack(sums).sum(0) if sums else self.hs[0].new_zeros(self.hs[0][..., 0, :].shape)
 
     def _down(self, h: Tensor, g: Tensor | None, g_logits: list[Tensor | None]) -> Tensor | None:
         """From the logits of the free groups to the h that they were read off; None where nothing comes in."""
@@ -246,9 +249,8 @@ class _Back:
         for k, group in enumerate(self.groups):
             if group.x is None:
                 continue
-            g = None if first is None else group.boosted(first)
-            if group.seen is None and later is not None:
-                g = later if g is None else g + later
+            steady = later if group.seen is None else None
+            g = steady if first is None else group.boosted(first, steady)
             if g is None:
                 continue
             self.weight[k].baddbmm_(group.clamped().mT, g)

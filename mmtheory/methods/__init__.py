@@ -48,6 +48,7 @@ from .i2m2 import I2M2 as I2M2
 from .inforeg import InfoReg as InfoReg
 from .joint import Joint as Joint
 from .lfm import LFM as LFM
+from .m2pt import M2PT as M2PT
 from .mbsd import MBSD as MBSD
 from .mie import MIE as MIE
 from .mimo import MIMO as MIMO
@@ -113,4 +114,5 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "umurl": UmURL,
     "minvi": MinVI,
     "mmlora": MMLoRA,
+    "m2pt": M2PT,
 })  # fmt: skip

@@ -30,5 +30,9 @@ from .contrastive import adaptive_hinge as adaptive_hinge
 from .contrastive import info_nce as info_nce
 from .fusion import FUSIONS as FUSIONS
 from .fusion import Fusion as Fusion
+from .prompted import Reader as Reader
+from .prompted import TokenEncoder as TokenEncoder
+from .prompts import DeepPrompts as DeepPrompts
+from .prompts import prompt_tuning_size as prompt_tuning_size
 from .prompts import prompted_attention as prompted_attention
 from .rbm import MultimodalRBM as MultimodalRBM

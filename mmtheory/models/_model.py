@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, final
 
 import torch
@@ -49,12 +50,13 @@ class MultimodalModel(nn.Module):
             raise ArgumentError(f"model: expected at least one modality, none named {SHARED!r}, found {list(encoders)}")
         if absence not in {"zero", "mean", "token"}:
             raise ArgumentError(f"model: expected absence zero, mean or token, found {absence!r}")
-        self.encoders, self.fusion, self.absence = nn.ModuleDict(dict(encoders)), fusion, absence
+        self.encoders, self.fusion = nn.ModuleDict(dict(encoders)), fusion
+        self.absence: Absence = absence
         self.batch_shape = tuple(batch_shape)
         self.widths = {m: encoder.width for m, encoder in encoders.items()}
         self.stand_ins = nn.ParameterDict()
         for m, encoder in encoders.items():
-            blank = next(encoder.parameters()).new_zeros(*self.batch_shape, encoder.width)
+            blank = next(chain(encoder.parameters(), encoder.buffers())).new_zeros(*self.batch_shape, encoder.width)
             if absence == "token":
                 self.stand_ins[m] = nn.Parameter(blank)
             else:

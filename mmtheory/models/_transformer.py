@@ -61,10 +61,13 @@ class TransformerEncoder(Encoder):
         self.norm = LayerNorm(d, draws=draws, dtype=dtype)
         self.out = Dense(d, width, draws=draws, name=f"{name} out", dtype=dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def lifted(self, x: Tensor) -> Tensor:
+        """What the first block reads, [*batch, n, tokens, d]."""
         h = over_tokens(self.lift, x)
-        if self.positions is not None:
-            h = h + self.positions.unsqueeze(-3)
+        return h if self.positions is None else h + self.positions.unsqueeze(-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.lifted(x)
         for block in self.blocks:
             h = block(h)
         return self.out(self.norm(h).mean(-2))

@@ -15,7 +15,6 @@ from mmtheory.models import Dense, Encoder, MultimodalModel
 from mmtheory.models.rbm import (
     Group,
     Hidden,
-    Layers,
     MultimodalDeepRNN,
     MultimodalRBM,
     binary,
@@ -23,6 +22,7 @@ from mmtheory.models.rbm import (
     divergence_loss,
     machine_of,
     multi_prediction_loss,
+    pathway_of,
     perceptron_loss,
     persistent_loss,
     recurrent,
@@ -122,15 +122,14 @@ class Boltzmann(Method):
         groups: list[Group] = []
         for m in model.modalities:
             width = math.prod(cast("Encoder", model.encoders[m]).shape)
-            if self.layers:
-                below = (width, *(self.units,) * (self.layers - 1))
-                parts[f"path:{m}"] = Layers(
-                    below, self.units, draws=draws, name=f"path:{m}", deviation=self.deviation, dtype=dtype
-                )
-            top = self.units if self.layers else width
-            groups.append(Group(top, self.hidden, draws=draws, name=f"top:{m}", deviation=self.deviation, dtype=dtype))
-            parts[f"top:{m}"] = groups[-1]
-        parts[TOP] = Hidden(groups[0])
+            widths = (width, *(self.units,) * self.layers, self.hidden)
+            own = {
+                name: Group(below, above, draws=draws, name=name, deviation=self.deviation, dtype=dtype)
+                for name, below, above in zip(self._names(m), widths, widths[1:], strict=False)
+            }
+            parts |= own
+            groups += own.values()
+        parts[TOP] = Hidden(groups[-1])
         parts[HEAD] = Dense(self.hidden, model.fusion.classes, draws=draws, name=HEAD, dtype=dtype)
         return parts
 
@@ -141,8 +140,7 @@ class Boltzmann(Method):
         for m, x in binary(self.visibles(view.model, view.train)).items():
             # The biases of the data's own frequencies are the machine of the lowest loss without weights.
             mean = x.mean(-2).clamp(1e-3, 1 - 1e-3)
-            lowest = cast("Layers", view.auxiliary[f"path:{m}"]).biases[0] if self.layers else None
-            bias = cast("Group", view.auxiliary[f"top:{m}"]).bias if lowest is None else lowest
+            bias = cast("Group", view.auxiliary[self._names(m)[0]]).bias
             bias.copy_(torch.logit(mean).to(bias.dtype).expand_as(bias))
 
     def phases(self, epoch: int, index: int) -> Sequence[Phase]:
@@ -163,7 +161,11 @@ class Boltzmann(Method):
     def network(self, auxiliary: nn.ModuleDict) -> MultimodalDeepRNN:
         """The deep network as it is now."""
         top = self.machine(auxiliary)
-        return MultimodalDeepRNN({m: cast("Layers", auxiliary[f"path:{m}"]).pathway() for m in top.groups}, top)
+        return MultimodalDeepRNN({m: pathway_of(auxiliary, self._names(m)[:-1]) for m in top.groups}, top)
+
+    def _names(self, m: str) -> tuple[str, ...]:
+        """Owners of a modality's layers, from its data up to the shared machine."""
+        return (*(f"path {place}:{m}" for place in range(self.layers)), f"top:{m}")
 
     def shared(self, model: MultimodalModel, auxiliary: nn.ModuleDict, batch: Batch) -> Tensor:
         """Probabilities of the shared layer given the modalities that are present, the absent filled in; [*batch, n, hidden]."""

@@ -13,8 +13,8 @@ from ._machine import binary as binary
 from ._machine import states as states
 from ._parameters import Group as Group
 from ._parameters import Hidden as Hidden
-from ._parameters import Layers as Layers
 from ._parameters import machine_of as machine_of
+from ._parameters import pathway_of as pathway_of
 from ._prediction import Direction as Direction
 from ._prediction import directions as directions
 from ._prediction import multi_prediction_loss as multi_prediction_loss

@@ -33,7 +33,7 @@ def sound(path: Path) -> Path:
     except OSError as error:
         raise DataError(f"{path}: expected a file, found: {error.strerror or error}") from error
     if head == STUB:
-        raise DataError(f"{path}: expected the file itself, found a Git-LFS stub; run `git lfs pull` in its repository")
+        raise _stubbed(path)
     if not size:
         raise DataError(f"{path}: expected content, found an empty file")
     end = ENDS.get(path.suffix.lower())
@@ -42,6 +42,10 @@ def sound(path: Path) -> Path:
     if path.suffix.lower() == ".wav":
         samples(path)
     return path
+
+
+def _stubbed(path: Path) -> DataError:
+    return DataError(f"{path}: expected the file itself, found a Git-LFS stub; run `git lfs pull` in its repository")
 
 
 def samples(path: Path) -> tuple[np.ndarray, int]:
@@ -61,6 +65,8 @@ def samples(path: Path) -> tuple[np.ndarray, int]:
     except (OSError, EOFError, wave.Error) as error:
         if isinstance(error, OSError) and not path.exists():
             raise DataError(f"{path}: expected a file, found none") from error
+        if path.read_bytes()[: len(STUB)] == STUB:
+            raise _stubbed(path) from error
         raise DataError(f"{path}: expected a wav file, found: {error or 'an early end'}") from error
     if width != 2:
         raise DataError(f"{path}: expected 16-bit samples, found {8 * width}-bit ones")

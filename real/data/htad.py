@@ -11,6 +11,7 @@ for a new person, and only differences between methods on the same splits should
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
@@ -83,6 +84,8 @@ def _numbers(source: Path, header: Sequence[str], rows: Sequence[Sequence[str]],
             table.append([float(row[c]) for c in columns])
         except ValueError as error:
             raise DataError(f"{source}, line {number}: expected numbers, found: {error}") from error
+        if strange := [v for v in table[-1] if not math.isfinite(v)]:
+            raise DataError(f"{source}, line {number}: expected finite numbers, found {strange[0]}")
     return torch.tensor(table, dtype=torch.float64)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -55,6 +55,20 @@ def discrepancy(scores: Mapping[str, Tensor], *, reference: Reference = "harmoni
         else:
             ratios[m] = s / (others.mean(0) if reference == "mean" else others.quantile(0.5, dim=0))
     return ratios
+
+
+def referenced(reference: str) -> Reference:
+    """The reference itself, if it is one.
+
+    :raises ArgumentError: an unknown one.
+
+    >>> referenced("mean")
+    'mean'
+    """
+    for known in get_args(Reference):
+        if reference == known:
+            return known
+    raise ArgumentError(f"reference: expected harmonic, mean or median, found {reference!r}")
 
 
 def ogm_coefficient(ratio: Tensor, alpha: Strength, *, form: Literal["cvpr", "journal"]) -> Tensor:

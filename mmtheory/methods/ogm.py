@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -11,7 +12,8 @@ from mmtheory.errors import ArgumentError
 
 from ._contribution import Contributing, Contribution
 from ._method import Card, Gradients, Method, Step, Strength
-from ._scores import Reference, discrepancy, label_scores, ogm_coefficient
+from ._scores import Reference, discrepancy, label_scores, ogm_coefficient, referenced
+from ._strengths import ranged
 
 Form = Literal["cvpr", "journal"]
 Enhancement = Literal["off", "paper", "matched"]
@@ -22,7 +24,8 @@ class OGM(Contributing):
 
     .. math:: g^m \leftarrow k^m g^m + h^m, \qquad h^m \sim N(0, c\,\mathrm{std}(g^m)^2)
 
-    :param alpha: strength, at least 0; 0 is joint training bit for bit when ``ge`` is off.
+    :param alpha: strength, at least 0, in the journal form at most 1, beyond which it would climb; 0 is joint training bit for bit when
+        ``ge`` is off.
     :param form: which coefficient, see ``ogm_coefficient``.
     :param ge: generalisation enhancement: ``off``; ``paper``, c = 1 (also where k = 1), so that the noise is more than plain training's;
         ``matched``, c = 1 − k², which puts back what was removed and is a no-op at k = 1.
@@ -30,6 +33,7 @@ class OGM(Contributing):
     :param start: first epoch that is modulated.
     :param end: last epoch that is modulated.
     :param contribution: where unimodal logits come from; None takes the fusion's additive shares if it has them, else zeroing out.
+    :raises ArgumentError: alpha out of range, an unknown form or enhancement.
 
     Source: Peng et al. 2022 (OGM-GE) and Wei et al. 2024 (journal form).
     """
@@ -59,8 +63,7 @@ class OGM(Contributing):
         end: int = 2**31,
         contribution: Contribution | None = None,
     ) -> None:
-        if not isinstance(alpha, Tensor) and not alpha >= 0:
-            raise ArgumentError(f"ogm: expected alpha >= 0, found {alpha}")
+        ranged("ogm: alpha", alpha, high=1.0 if form == "journal" else math.inf)
         if form not in {"cvpr", "journal"} or ge not in {"off", "paper", "matched"}:
             raise ArgumentError(
                 f"ogm: expected form cvpr or journal and ge off, paper or matched, found {form!r}, {ge!r}"
@@ -68,7 +71,7 @@ class OGM(Contributing):
         self.alpha = alpha
         self.form: Form = form
         self.ge: Enhancement = ge
-        self.reference: Reference = reference
+        self.reference: Reference = referenced(reference)
         self.start, self.end, self.contribution = start, end, contribution
 
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:

@@ -14,7 +14,7 @@ from mmtheory.rng import Draws
 
 from ._contribution import Contributing, Contribution
 from ._method import Card, Method, Step, Strength, per_replicate
-from ._scores import Reference, discrepancy, label_scores
+from ._scores import Reference, discrepancy, label_scores, referenced
 
 Scale = Literal["none", "exact", "shared"]
 
@@ -70,7 +70,7 @@ class OPM(Contributing):
             raise ArgumentError(f"opm: expected scale none, exact or shared, found {scale!r}")
         self.q_base, self.lam, self.p_exe, self.warmup = q_base, lam, p_exe, warmup
         self.scale: Scale = scale
-        self.reference: Reference = reference
+        self.reference: Reference = referenced(reference)
         self.contribution = contribution
 
     def bind(self, model: MultimodalModel, draws: Draws) -> None:

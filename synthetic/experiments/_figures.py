@@ -53,6 +53,7 @@ def traces(found: Sequence[Row], dial: str, method: str = "joint") -> str | None
             low, high = ([math.nan if v is None else v for v in t[end]] for end in ("low", "high"))
             axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
             axes.plot(epochs, t["mean"], color=colour, linewidth=1.2, label=f"{t['level']}")
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("epoch")
 
@@ -141,8 +142,8 @@ def panels(names: Sequence[str], draw: Callable[[Axes, str], None], *, share: st
         "svg.fonttype": "none", "svg.hashsalt": "imbalance", "font.family": "sans-serif", "font.size": 8, "axes.linewidth": 0.6,
     }  # fmt: skip
     with mpl.rc_context(settings):
-        wide, high = min(ACROSS, len(names)), -(-len(names) // ACROSS)
-        page = Figure(figsize=(2.4 * max(wide, 2), 0.35 + 1.9 * high), layout="constrained", facecolor="#fefefe")
+        wide, high = ACROSS, -(-len(names) // ACROSS)
+        page = Figure(figsize=(2.4 * wide, 0.35 + 1.9 * high), layout="constrained", facecolor="#fefefe")
         grid = page.subplots(high, wide, squeeze=False, sharey=share == "y").ravel()
         for axes, name in zip(grid, names, strict=False):
             axes.spines[["top", "right"]].set_visible(False)

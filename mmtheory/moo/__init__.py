@@ -25,6 +25,8 @@ from ._equal_angle import IMTLG as IMTLG
 from ._equal_angle import ConFIG as ConFIG
 from ._fair import FairGrad as FairGrad
 from ._fair import NashMTL as NashMTL
+from ._graddrop import GradDrop as GradDrop
+from ._graddrop import certify_graddrop as certify_graddrop
 from ._graddrop import graddrop as graddrop
 from ._gradvac import GradVac as GradVac
 from ._gramian import GramianAccumulator as GramianAccumulator

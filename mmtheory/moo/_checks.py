@@ -163,3 +163,15 @@ def within(name: str, value: float, low: float, high: float = math.inf, *, open_
     inside = low < value <= high if open_low else low <= value <= high
     if not inside or not math.isfinite(value):
         raise ArgumentError(f"{name}: expected a number in {'(' if open_low else '['}{low}, {high}], found {value}")
+
+
+def positive(name: str, values: Sequence[float] | None) -> None:
+    """Raises, naming the hyper-parameter, unless it is None or at least one positive finite number."""
+    if values is not None and not (values and all(0 < v < math.inf for v in values)):
+        raise ArgumentError(f"{name}: expected positive finite entries, found {values}")
+
+
+def finite(name: str, values: Sequence[float] | None) -> None:
+    """Raises, naming the hyper-parameter, unless it is None or at least one finite number."""
+    if values is not None and not (values and all(math.isfinite(v) for v in values)):
+        raise ArgumentError(f"{name}: expected finite entries, found {values}")

@@ -12,7 +12,7 @@ from torch import Tensor
 from mmtheory.errors import ArgumentError
 
 from ._certificate import Certificate, product, squared_norm
-from ._checks import above, admitted, beside, within
+from ._checks import above, admitted, beside, positive, within
 
 MOST = 6
 FEASIBLE = 1e-9
@@ -46,8 +46,7 @@ class EPO:
 
     def __post_init__(self) -> None:
         within("eps", self.eps, 0.0)
-        if not all(p > 0 for p in self.preference):
-            raise ArgumentError(f"preference: expected positive entries, found {self.preference}")
+        positive("preference", self.preference)
 
     def weights(self, gramian: Tensor, losses: Tensor, *, validate: bool = True) -> Tensor:
         """The weights at these losses; gramian ``[*batch, m, m]``, losses ``[*batch, m]``, which must be positive."""

@@ -52,7 +52,7 @@ class NGDiff(Weighting):
     def _signed(self, gramian: Tensor) -> tuple[Tensor, Tensor]:
         """Gramian of the signed unit rows, and s_i/‖g_i‖."""
         m = gramian.shape[-1]
-        signs = self.signs or (1, *(-1 for _ in range(m - 1)))
+        signs = (1, *(-1 for _ in range(m - 1))) if self.signs is None else self.signs
         if len(signs) != m:
             raise ArgumentError(f"signs: expected {m} entries, one an objective, found {len(signs)}")
         norms = gramian.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -15,8 +16,10 @@ from ._capped import CappedMGDA
 from ._certificate import Certificate
 from ._checks import admitted
 from ._dual_proj import DualProj
+from ._epo import EPO
 from ._equal_angle import IMTLG, ConFIG
 from ._fair import FairGrad, NashMTL
+from ._graddrop import GradDrop
 from ._gradvac import GradVac
 from ._linear import Linear, Mean
 from ._min_norm import MGDA
@@ -25,15 +28,22 @@ from ._ngdiff import NGDiff
 from ._pcd import PCD
 from ._pcgrad import PCGrad
 from ._sdmgrad import SDMGrad
+from ._smooth_max import FAMO, STCH, FamoState, SmoothLexicographic
 from ._tracking import CRMOGM, MoCo, MoDo
 from ._upgrad import UPGrad
-from ._weighting import Weighting
+from ._weighting import Stateful, Weighting
 
 CLASSES: tuple[type[Weighting], ...] = (
     Mean, Linear, MGDA, UPGrad, DualProj, PCGrad, GradVac, CAGrad, IMTLG, ConFIG, NashMTL, FairGrad,
     AlignedMTL, SDMGrad, MoDo, MoCo, CRMOGM, NGDiff, PCD, CappedMGDA, MMPareto,
 )  # fmt: skip
 WEIGHTINGS: Mapping[str, type[Weighting]] = MappingProxyType({c.name: c for c in CLASSES})
+
+LossBased = FAMO | STCH | SmoothLexicographic
+BEYOND: Mapping[str, type[LossBased] | type[GradDrop]] = MappingProxyType(
+    {"famo": FAMO, "stch": STCH, "mimo": SmoothLexicographic, "graddrop": GradDrop}
+)
+"""What needs more than a Gramian and can be certified by name all the same."""
 
 
 def weighting_of(weighting: str | Weighting) -> Weighting:
@@ -48,18 +58,49 @@ def weighting_of(weighting: str | Weighting) -> Weighting:
     return WEIGHTINGS[weighting]()
 
 
-def certify(weighting: str | Weighting, gramian: Tensor, weights: Tensor) -> Certificate:
-    """How far weights, wherever they come from, are from those of a weighting.
+def certify(
+    weighting: str | Weighting | LossBased | EPO | GradDrop,
+    gramian: Tensor,
+    weights: Tensor,
+    *,
+    losses: Tensor | None = None,
+    state: object = None,
+    uniform: Tensor | None = None,
+) -> Certificate:
+    """How far weights, wherever they come from, are from those of a method.
+
+    Beside every name of ``WEIGHTINGS``, ``famo``, ``stch``, ``mimo`` and an ``EPO`` (all of which look at the losses), and ``graddrop``, for
+    which J takes the Gramian's place and the direction that of the weights.
 
     Shape: gramian ``[*batch, m, m]``, weights ``[*batch, m]``, each number of the certificate ``[*batch]``.
 
-    :raises ArgumentError: an unknown name, a Gramian that is none, weights of another shape.
+    :param losses: ``[*batch, m]``, for the methods that look at them.
+    :param state: what a method with a memory started this step from. Without it a ``Stateful`` weighting is held against what it approaches
+        (``Weighting.certificate``), and FAMO against its first step.
+    :param uniform: the draw behind a direction of GradDrop; without it any draw will do.
+    :raises ArgumentError: an unknown name, a Gramian that is none, weights of another shape, losses missing or not finite.
 
     >>> import torch
     >>> float(certify("mgda", torch.eye(2), torch.tensor([1.0, 0.0])).gap)
     1.0
+    >>> float(certify("famo", torch.eye(2), torch.tensor([0.75, 0.25]), losses=torch.tensor([1.0, 3.0])).gap)
+    0.0
     """
+    chosen = BEYOND[weighting]() if isinstance(weighting, str) and weighting in BEYOND else weighting
+    if isinstance(chosen, GradDrop):
+        return chosen.certificate(gramian, weights, uniform)
     G = admitted(gramian, validate=True)
     if weights.shape != G.shape[:-1]:
         raise ArgumentError(f"weights: expected shape {list(G.shape[:-1])}, found {list(weights.shape)}")
-    return weighting_of(weighting).certificate(G, weights.detach().double())
+    w = weights.detach().double()
+    if isinstance(chosen, LossBased | EPO):
+        if losses is None or losses.shape != w.shape:
+            found = None if losses is None else list(losses.shape)
+            raise ArgumentError(f"losses: expected shape {list(w.shape)}, found {found}")
+        if isinstance(chosen, FAMO):
+            return chosen.certificate(G, losses, w, cast("FamoState | None", state))
+        return chosen.certificate(G, losses, w)
+    method = weighting_of(chosen)
+    if isinstance(method, Stateful) and state is not None:
+        return cast("Stateful[Any]", method).step_certificate(G, w, state)
+    return method.certificate(G, w)

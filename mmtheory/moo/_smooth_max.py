@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mmtheory.errors import ArgumentError
 
-from ._checks import above, beside, within
+from ._certificate import Certificate, squared_norm
+from ._checks import above, beside, finite, positive, within
 
 
 def smooth_max(losses: Tensor, mu: float) -> Tensor:
@@ -27,6 +28,26 @@ def smooth_max(losses: Tensor, mu: float) -> Tensor:
     """
     within("mu", mu, 0.0, open_low=True)
     return mu * torch.logsumexp(losses / mu, -1)
+
+
+def certify_soft(levels: Tensor, mu: float, shares: Tensor) -> tuple[Tensor, Tensor]:
+    r"""How far shares are from softmax(a/μ): the duality gap of the entropic maximum, and how far they are off the simplex.
+
+    .. math:: \mu \log \sum_k e^{a_k/\mu} - \Bigl(u^\top a - \mu \sum_k u_k \log u_k\Bigr) = \mu\, \mathrm{KL}(u \,\|\, \mathrm{softmax}(a/\mu)) \ge 0
+
+    Shape: levels and shares ``[*batch, K]``, both results ``[*batch]``; the gap is in the losses' units.
+
+    Source: derived here (Gibbs' variational principle).
+
+    >>> gap, outside = certify_soft(torch.zeros(2), 1.0, torch.tensor([1.0, 0.0]))
+    >>> bool(gap == torch.tensor(2.0).log()), float(outside)
+    (True, 0.0)
+    """
+    outside = torch.maximum((shares.sum(-1) - 1).abs(), (-shares).amax(-1).clamp(min=0))
+    inside = shares.clamp(min=0)
+    inside = inside / inside.sum(-1, keepdim=True).clamp(min=torch.finfo(inside.dtype).tiny)
+    excess = torch.xlogy(inside, inside) - inside * torch.log_softmax(levels / mu, -1)
+    return (mu * excess.sum(-1)).clamp(min=0), outside
 
 
 @final
@@ -68,6 +89,22 @@ class SmoothLexicographic:
         soft = torch.softmax(losses[..., 1:].detach() / self.mu, -1)
         return torch.cat((torch.ones_like(soft[..., :1]), self.lam * soft), -1)
 
+    def certificate(self, gramian: Tensor, losses: Tensor, weights: Tensor) -> Certificate:
+        r"""How far Jᵀw is from ∇Φ, from the losses alone.
+
+        ``gap`` is λ times the duality gap of the entropic maximum, ``primal`` the error of w₀ = 1 and of Σ_k w_k = λ; ``squared_norm`` is
+        ‖Jᵀw‖², at the right weights ‖∇Φ‖², which vanishes exactly where Φ is stationary.
+        """
+        f, w = _beside(losses, weights)
+        _several(f)
+        rest = w[..., 1:]
+        lead = (w[..., 0] - 1).abs()
+        if self.lam == 0:
+            gap, outside = torch.zeros_like(lead), rest.abs().amax(-1)
+        else:
+            gap, outside = certify_soft(f[..., 1:], self.mu, rest / self.lam)
+        return _measured(gramian, w, self.lam * gap, torch.maximum(lead, outside * max(self.lam, 1.0)))
+
     def smoothness(self, fused: float, unimodal: float, spread: float) -> float:
         r"""A Lipschitz constant of ∇Φ.
 
@@ -96,7 +133,7 @@ class STCH:
     :param mu: smoothing; towards 0 the Tchebycheff scalarisation itself.
     :param preference: positive p; None is 1/m each.
     :param ideal: z, a point below every loss; None is 0.
-    :raises ArgumentError: mu not positive, or a preference that is not.
+    :raises ArgumentError: mu or a preference not positive, a number that is not finite.
 
     Source: Lin et al. 2024 (paper).
 
@@ -110,8 +147,8 @@ class STCH:
 
     def __post_init__(self) -> None:
         within("mu", self.mu, 0.0, open_low=True)
-        if self.preference is not None and not all(p > 0 for p in self.preference):
-            raise ArgumentError(f"preference: expected positive entries, found {self.preference}")
+        positive("preference", self.preference)
+        finite("ideal", self.ideal)
 
     def objective(self, losses: Tensor) -> Tensor:
         """The scalarisation of losses ``[*batch, m]``, differentiable."""
@@ -122,6 +159,13 @@ class STCH:
         """p_i softmax(p(f − z)/μ)_i, the weights of the losses' gradients."""
         p, z = self._constants(losses)
         return p * torch.softmax(p * (losses.detach() - z) / self.mu, -1)
+
+    def certificate(self, gramian: Tensor, losses: Tensor, weights: Tensor) -> Certificate:
+        """The duality gap of the entropic maximum that w/p solves at smoothing μ, and how far w/p is off the simplex (``primal``)."""
+        f, w = _beside(losses, weights)
+        p, z = self._constants(f)
+        gap, outside = certify_soft(p * (f - z), self.mu, w / p)
+        return _measured(gramian, w, gap, outside)
 
     def _constants(self, losses: Tensor) -> tuple[Tensor, Tensor]:
         """Preference and ideal point as vectors beside the losses."""
@@ -154,7 +198,7 @@ class FAMO:
     :param rate: learning rate of ξ; 0 keeps z uniform.
     :param decay: weight decay of ξ.
     :param floor: b, a number below every loss.
-    :raises ArgumentError: a negative rate or decay; a loss at or below the floor.
+    :raises ArgumentError: a negative rate or decay, a floor that is no number; a loss at or below the floor.
 
     Source: Liu et al. 2023 (paper).
 
@@ -170,6 +214,7 @@ class FAMO:
     def __post_init__(self) -> None:
         within("rate", self.rate, 0.0)
         within("decay", self.decay, 0.0)
+        finite("floor", (self.floor,))
 
     def initial(self, losses: Tensor) -> FamoState:
         """Uniform z."""
@@ -182,6 +227,24 @@ class FAMO:
         raw = torch.softmax(state.logits, -1) / (losses.detach() - self.floor)
         return raw / raw.sum(-1, keepdim=True)
 
+    def certificate(
+        self, gramian: Tensor, losses: Tensor, weights: Tensor, state: FamoState | None = None
+    ) -> Certificate:
+        r"""How far weights are from convex ones with w_i (f_i − b_i) ∝ softmax(ξ)_i.
+
+        ``gap`` is the Kullback–Leibler divergence of the shares w_i (f_i − b_i)/Σ from softmax(ξ), ``primal`` the distance from the simplex.
+
+        :param state: ξ; None is the initial one, whose shares are even.
+        """
+        f, w = _beside(losses, weights)
+        above(f, self.floor)
+        logits = torch.zeros_like(f) if state is None else state.logits.double()
+        shares = w.clamp(min=0) * (f - self.floor)
+        shares = shares / shares.sum(-1, keepdim=True).clamp(min=torch.finfo(f.dtype).tiny)
+        gap, _ = certify_soft(logits, 1.0, shares)
+        outside = torch.maximum((w.sum(-1) - 1).abs(), (-w).amax(-1).clamp(min=0))
+        return _measured(gramian, w, gap, outside)
+
     def updated(self, state: FamoState, before: Tensor, after: Tensor) -> FamoState:
         """The state after seeing the same batch's losses on both sides of the parameter step."""
         above(torch.minimum(before, after), self.floor)
@@ -193,3 +256,16 @@ class FAMO:
         second = 0.999 * state.second + 0.001 * gradient**2
         move = first / (1 - 0.9**steps) / ((second / (1 - 0.999**steps)).sqrt() + 1e-8)
         return FamoState(state.logits - self.rate * move, first, second, steps)
+
+
+def _beside(losses: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses and weights in float64, once they have one shape."""
+    if losses.shape != weights.shape:
+        raise ArgumentError(f"losses: expected shape {list(weights.shape)}, found {list(losses.shape)}")
+    return losses.detach().double(), weights.detach().double()
+
+
+def _measured(gramian: Tensor, weights: Tensor, gap: Tensor, primal: Tensor) -> Certificate:
+    """A certificate whose multipliers play no part."""
+    nothing = torch.zeros_like(gap)
+    return Certificate(gap, primal, nothing, nothing, squared_norm(gramian.detach().double(), weights))

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, final
 
+import torch
 from torch import Tensor
 
 from mmtheory.errors import ArgumentError
 
-from ._certificate import Certificate, certify_simplex, product
+from ._certificate import Certificate, certify_simplex, product, squared_norm
 from ._checks import preference_of, shaped, within
 from ._min_norm import MGDA
 from ._simplex import project
@@ -40,6 +41,18 @@ class _Descent(Stateful[Tensor]):
     def certificate(self, gramian: Tensor, weights: Tensor) -> Certificate:
         """The min-norm gap: how far the weights still are from what they follow."""
         return certify_simplex(gramian, weights)
+
+    def step_certificate(self, gramian: Tensor, weights: Tensor, state: Tensor) -> Certificate:
+        r"""How far weights are from the projection of λ − γ(G + ρI)λ, by the inequality that a projection obeys.
+
+        .. math:: \mathrm{gap} = \max_{v \in \Delta} \langle \lambda - \gamma (G + \rho I)\lambda - w,\, v - w\rangle \ge \|w - \Pi_\Delta\|^2
+        """
+        G, w = gramian.detach().double(), weights.detach().double()
+        rest = state - self.rate * (product(G, state) + self.ridge * state) - w
+        gap = (rest.amax(-1) - (rest * w).sum(-1)).clamp(min=0)
+        outside = torch.maximum((w.sum(-1) - 1).abs(), (-w).amax(-1).clamp(min=0))
+        nothing = torch.zeros_like(gap)
+        return Certificate(gap, outside, nothing, nothing, squared_norm(G, w))
 
 
 @final

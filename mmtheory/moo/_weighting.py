@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
+import torch
 from torch import Tensor
 
 from ._certificate import Certificate, certify_equations, distance
@@ -75,3 +76,11 @@ class Stateful(Weighting, Generic[S]):
 
     def solve(self, gramian: Tensor) -> Tensor:
         return self.advance(gramian, self.initial(gramian))[0]
+
+    def step_certificate(self, gramian: Tensor, weights: Tensor, state: S) -> Certificate:
+        """How far weights are from those of the step that starts in this state; by default against a repetition of the step."""
+        G, w = gramian.detach().double(), weights.detach().double()
+        again = self.advance(G, state)[0]
+        apart = (w - again).abs().amax(-1) / again.abs().amax(-1).clamp(min=torch.finfo(again.dtype).tiny)
+        # Two weights can give one direction: either agreement will do.
+        return certify_equations(G, w, torch.minimum(apart, distance(G, w, again)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
@@ -15,11 +17,19 @@ from mmtheory.methods import Method, Phase
 from mmtheory.models import NARROW, FlatParameters, MLPEncoder, MultimodalModel
 
 aten = torch.ops.aten
+_through_relu = aten.threshold_backward.grad_input
+
+Call = Callable[[], object]
+
+
+def _run(calls: Iterable[Call]) -> None:
+    for call in calls:
+        call()
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """One forward and backward; features and logits lie in buffers that the next pass overwrites."""
+    """One forward and backward; all but the loss lies in buffers that the next pass overwrites."""
 
     features: dict[str, Tensor]
     logits: Tensor
@@ -62,116 +72,134 @@ class ClosedForm:
 
 
 class _Layer:
-    """One dense layer with its operands laid out for the kernels and its results' places. Shape: one replicate axis, [R, …]."""
+    """One dense layer with its operands laid out for the kernels and its results' places. Shape: one replicate axis, [R, …].
 
-    def __init__(self, weight: Tensor, bias: Tensor, n: int, *, relu: bool, first: bool) -> None:
+    :param below: the input's place; None for the first layer, whose input is the mini-batch.
+    :param for_input: where the input's cotangent goes, None where nobody asks for it.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor, n: int, *, relu: bool, below: Tensor | None, for_input: Tensor | None
+    ) -> None:
         rows, d_in, d_out = weight.shape
         self.weight, self.weight_t, self.relu, self.narrow = weight, weight.mT, relu, d_out < NARROW
+        self.below, self.for_input = below, for_input
         self.out = weight.new_empty((rows, d_out, n) if self.narrow else (rows, n, d_out))
         self.h = self.out.mT if self.narrow else self.out
         self.bias = bias.unsqueeze(-1 if self.narrow else -2)
         self.for_weight = weight.new_empty((rows, d_out, d_in) if self.narrow else (rows, d_in, d_out))
         self.laid = weight.new_empty(rows, d_in, d_out) if self.narrow else self.for_weight
         self.for_bias = weight.new_empty(rows, d_out)
-        self.for_input = None if first else weight.new_empty(rows, n, d_in)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.narrow:
-            torch.baddbmm(self.bias, self.weight_t, x.mT, out=self.out)
-        else:
-            torch.baddbmm(self.bias, x, self.weight, out=self.out)
-        return self.h.relu_() if self.relu else self.h
+    def forward(self, x: Tensor) -> list[Call]:
+        """The output, into its place."""
+        pair = (self.weight_t, x.mT) if self.narrow else (x, self.weight)
+        product = partial(torch.baddbmm, self.bias, *pair, out=self.out)
+        return [product, self.h.relu_] if self.relu else [product]
 
-    def add_to(self, total: Tensor, x: Tensor) -> None:
-        """Add this layer's product to ``total``, laid out as ``out`` is."""
-        if self.narrow:
-            total.baddbmm_(self.weight_t, x.mT)
-        else:
-            total.baddbmm_(x, self.weight)
+    def add_to(self, total: Tensor, x: Tensor) -> list[Call]:
+        """This layer's product added to ``total``, laid out as ``out`` is."""
+        return [partial(total.baddbmm_, *((self.weight_t, x.mT) if self.narrow else (x, self.weight)))]
 
-    def weigh(self, x: Tensor, g: Tensor) -> None:
+    def weigh(self, x: Tensor, g: Tensor) -> list[Call]:
         """The weight's gradient from input and cotangent."""
         if self.narrow:
-            torch.bmm(g.mT, x, out=self.for_weight)
-            self.laid.copy_(self.for_weight.mT)
-        else:
-            torch.bmm(x.mT, g, out=self.for_weight)
+            return [partial(torch.bmm, g.mT, x, out=self.for_weight), partial(self.laid.copy_, self.for_weight.mT)]
+        return [partial(torch.bmm, x.mT, g, out=self.for_weight)]
 
-    def backward(self, x: Tensor, g: Tensor) -> Tensor:
-        """Gradients of weight and bias, and the cotangent of the input (meaningless at the first layer)."""
-        if self.relu:
-            aten.threshold_backward.grad_input(g, self.h, 0, grad_input=g)
-        self.weigh(x, g)
-        torch.sum(g, -2, out=self.for_bias)
-        return g if self.for_input is None else torch.bmm(g, self.weight_t, out=self.for_input)
+    def backward(self, g: Tensor) -> list[Call]:
+        """Gradients of weight (unless the input is the mini-batch) and bias, and the cotangent of the input, from the output's ``g``."""
+        calls: list[Call] = [partial(_through_relu, g, self.h, 0, grad_input=g)] if self.relu else []
+        calls += [] if self.below is None else self.weigh(self.below, g)
+        calls.append(partial(torch.sum, g, -2, out=self.for_bias))
+        return calls if self.for_input is None else [*calls, partial(torch.bmm, g, self.weight_t, out=self.for_input)]
 
 
 class _Plan:
-    """The pass for mini-batches of n samples: every operand but the batch itself has its place in memory."""
+    """The pass for mini-batches of n samples: every operand but the batch itself has its place in memory, so the calls are a list."""
 
     def __init__(self, model: MultimodalModel, flat: FlatParameters, n: int) -> None:
         self.batch_shape, self.rows, self.n = flat.batch_shape, math.prod(flat.batch_shape), n
         self.shape = flat.data.shape
+        self._spare: dict[tuple[int, bool], Tensor] = {}
         self.chains = {m: self._chain(model, m) for m in model.modalities}
         linear = model.fusion.linear()
-        weights = {} if linear is None else linear.weights
+        weights = {} if linear is None else {m: self._one_axis(w) for m, w in linear.weights.items()}
         self.biases = [] if linear is None else [self._one_axis(b) for b in linear.biases]
-        self.heads = {
-            m: _Layer(self._one_axis(w), self.biases[0], n, relu=False, first=False) for m, w in weights.items()
-        }
+        self.bias = self.biases[0].clone()
+        self.heads = {m: self._head(w, self.chains[m]) for m, w in weights.items()}
         self.top = next(iter(self.heads.values()))
-        self.bias_gradient = self.biases[0].new_empty(self.rows, self.biases[0].shape[-1])
+        self.bias_gradient = torch.empty_like(self.bias)
         self.axis = 1 if self.top.narrow else 2
         self.logp, self.seed, self.cotangent = (torch.empty_like(self.top.out) for _ in range(3))
         self.g = self.cotangent.mT if self.top.narrow else self.cotangent
         self.pieces = self._pieces(flat.data)
+        self.flat_gradient = torch.empty_like(flat.data).view(self.rows, -1)
+        self.gradient = self.flat_gradient.view(self.shape)
         self.features = {m: self._restored(chain[-1].h) for m, chain in self.chains.items()}
         self.logits = self._restored(self.top.h)
+        self.upwards = {m: self._upwards(chain) for m, chain in self.chains.items()}
+        self.fuse = self._fuse()
+        self.downwards = {m: self._downwards(m) for m in self.chains}
 
     def __call__(self, batch: Batch) -> Passed:
-        x = {
-            m: batch.x[m] if len(self.batch_shape) == 1 else batch.x[m].reshape(self.rows, self.n, -1)
-            for m in self.chains
-        }
+        one = len(self.batch_shape) == 1
+        x = {m: batch.x[m] if one else batch.x[m].reshape(self.rows, self.n, -1) for m in self.chains}
         for m, chain in self.chains.items():
-            h = x[m]
-            for layer in chain:
-                h = layer.forward(h)
-        self._fuse()
-        loss = self._cross_entropy(batch.y if len(self.batch_shape) == 1 else batch.y.reshape(self.rows, self.n))
+            _run(chain[0].forward(x[m]))
+            _run(self.upwards[m])
+        _run(self.fuse)
+        loss = self._cross_entropy(batch.y if one else batch.y.reshape(self.rows, self.n))
         torch.sum(self.g, -2, out=self.bias_gradient)
-        for m, chain in self.chains.items():
-            self._backward(chain, self.heads[m], x[m])
-        gradient = torch.cat(self.pieces, dim=-1).view(self.shape)
-        return Passed(dict(self.features), self.logits, loss.view(self.batch_shape), gradient)
+        for m in reversed(self.chains):  # the last one's activations are still in the cache
+            _run(self.downwards[m])
+            first = self.chains[m][0]
+            _run(first.weigh(x[m], self._cotangent(m, 0)))
+        torch.cat(self.pieces, dim=-1, out=self.flat_gradient)
+        return Passed(dict(self.features), self.logits, loss.view(self.batch_shape), self.gradient)
 
-    def _fuse(self) -> None:
-        bias = self.biases[0]
-        for other in self.biases[1:]:
-            bias = bias + other
-        self.top.bias = bias.unsqueeze(-1 if self.top.narrow else -2)
+    def _upwards(self, chain: list[_Layer]) -> list[Call]:
+        """From the first layer's output to the features."""
+        return [call for layer in chain if layer.below is not None for call in layer.forward(layer.below)]
+
+    def _fuse(self) -> list[Call]:
+        """From the features to the logits."""
+        calls: list[Call] = [
+            partial(self.bias.copy_, self.biases[0]),
+            *(partial(self.bias.add_, b) for b in self.biases[1:]),
+        ]
         for m, head in self.heads.items():
             z = self.chains[m][-1].h
-            if head is self.top:
-                head.forward(z)
-            else:
-                head.add_to(self.top.out, z)
+            calls += head.forward(z) if head is self.top else head.add_to(self.top.out, z)
+        return calls
 
     def _cross_entropy(self, y: Tensor) -> Tensor:
         """Mean loss of each replicate [R]; its gradient to the logits goes to ``cotangent``."""
         axis, labels = self.axis, y.unsqueeze(self.axis)
         aten._log_softmax.out(self.top.out, axis, False, out=self.logp)  # noqa: FBT003, SLF001 (autograd's own kernel)
-        loss = self.logp.gather(axis, labels).squeeze(axis).neg_().mean(-1)
+        loss = self.logp.gather(axis, labels).sum((1, 2)).mul_(-1 / self.n)
         self.seed.zero_().scatter_(axis, labels, -1 / self.n)
         aten._log_softmax_backward_data.out(self.seed, self.logp, axis, self.logp.dtype, out=self.cotangent)  # noqa: SLF001
         return loss
 
-    def _backward(self, chain: list[_Layer], head: _Layer, x: Tensor) -> None:
-        z = chain[-1].h
-        head.weigh(z, self.g)
-        g = torch.bmm(self.g, head.weight_t, out=head.for_input)
-        for layer, below in zip(reversed(chain), (*(lower.h for lower in chain[-2::-1]), x), strict=True):
-            g = layer.backward(below, g)
+    def _cotangent(self, m: str, depth: int) -> Tensor:
+        """Where the cotangent of a layer's output lies: where the layer above puts that of its input."""
+        chain = self.chains[m]
+        above = chain[depth + 1] if depth + 1 < len(chain) else self.heads[m]
+        return self.g if above.for_input is None else above.for_input
+
+    def _downwards(self, m: str) -> list[Call]:
+        """From the logits' cotangent to every gradient of this modality but the first layer's weight."""
+        chain, head = self.chains[m], self.heads[m]
+        calls = head.weigh(chain[-1].h, self.g)
+        calls.append(partial(torch.bmm, self.g, head.weight_t, out=head.for_input))
+        for depth in reversed(range(len(chain))):
+            calls += chain[depth].backward(self._cotangent(m, depth))
+        return calls
+
+    def _head(self, weight: Tensor, chain: list[_Layer]) -> _Layer:
+        place = self._place(weight, len(chain))
+        return _Layer(weight, self.bias, self.n, relu=False, below=chain[-1].h, for_input=place)
 
     def _pieces(self, data: Tensor) -> list[Tensor]:
         """Where each gradient comes to lie, in the order of the flat buffer's columns, zeros where no pass reaches."""
@@ -195,7 +223,19 @@ class _Plan:
         parts = [self._one_axis(p) for p in encoder.parameters()]
         last = isinstance(encoder, MLPEncoder) and encoder.activate
         pairs = list(zip(parts[::2], parts[1::2], strict=True))
-        return [_Layer(w, b, self.n, relu=last or i < len(pairs) - 1, first=i == 0) for i, (w, b) in enumerate(pairs)]
+        chain: list[_Layer] = []
+        for i, (w, b) in enumerate(pairs):
+            below, place = (chain[-1].h, self._place(w, i)) if i else (None, None)
+            chain.append(_Layer(w, b, self.n, relu=last or i < len(pairs) - 1, below=below, for_input=place))
+        return chain
+
+    def _place(self, weight: Tensor, depth: int) -> Tensor:
+        """Where the cotangent of a layer's input goes: two places of each width, taken in turn by all encoders, stay in the cache."""
+        rows, d_in, _ = weight.shape
+        key = d_in, bool(depth % 2)
+        if key not in self._spare:
+            self._spare[key] = weight.new_empty(rows, self.n, d_in)
+        return self._spare[key]
 
     def _one_axis(self, p: Tensor) -> Tensor:
         """A view of the flat buffer with one replicate axis; its storage offset is its first column."""

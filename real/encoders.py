@@ -165,7 +165,7 @@ def _network(kind: str, what: str, part: Part, folds: int) -> tuple[Any, int]:
         settings = {**SIZES[kind][what], **_fitting(kind, part, folds), **(PLAIN if kind == "bert" else {})}
         network: Any = maker(configured(**settings), **more)
     else:
-        network = _loaded(maker, kind, Path(what), more)
+        network = loaded(maker, kind, Path(what), more)
         _suits(network.config, kind, part, folds, what)
     config = network.config
     return network, config.hidden_sizes[-1] if kind == "resnet" else config.hidden_size
@@ -230,7 +230,7 @@ def _suits(config: Any, kind: str, part: Part, folds: int, folder: str) -> None:
         raise ArgumentError(f"encoder {kind}: expected inputs of {wanted}, as the weights in {folder} are for, found {found}")  # fmt: skip
 
 
-def _loaded(maker: Any, kind: str, folder: Path, more: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def loaded(maker: Any, kind: str, folder: Path, more: Mapping[str, Any]) -> Any:  # noqa: ANN401
     """The network with the weights of a folder, all of them there.
 
     :raises DataError: a missing, stubbed, damaged or foreign file.

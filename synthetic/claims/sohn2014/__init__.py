@@ -7,6 +7,8 @@ from typing import Any
 from mmtheory.claims import Claim
 
 from .conditional_loss import IDENTITY, LEAST_LOSS
+from .convergence import CONVERGENCE
+from .factorial import FACTORIAL
 from .gaussian_pair import GAUSSIAN_PAIR
 from .gibbs import GIBBS
 from .machine import WELL_SPECIFIED
@@ -20,4 +22,6 @@ CLAIMS: tuple[Claim[Any], ...] = (
     MISSPECIFIED,
     GAUSSIAN_PAIR,
     WELL_SPECIFIED,
+    CONVERGENCE,
+    FACTORIAL,
 )

@@ -28,7 +28,11 @@ def taught() -> Table:
         {"x": torch.tensor([0.3, -0.4]).double(), "y": torch.tensor([-0.2, 0.5]).double()},
         torch.tensor([0.1, -0.3]).double(),
     )
-    law = teacher.log_law().exp()
+    return labelled(teacher.log_law().exp())
+
+
+def labelled(law: Tensor) -> Table:
+    """The table of a law of two bits a modality, labelled by the first bit of a."""
     label = torch.eye(2, dtype=torch.float64).repeat_interleave(2, 0)[:, None, :]
     nested = tuple(tuple(tuple(cell) for cell in row) for row in (law[..., None] * label).tolist())
     return Table("joint", joint=nested)

@@ -30,13 +30,13 @@ def mean_inputs(
     Shape: x [*batch, n, …], present [*batch, n] to means [*batch, ⌈n/size⌉, d_in], float64.
     """
     weights = linear_weights(chain)
-    lead = weights[0].ndim - 2
+    lead, there = weights[0].ndim - 2, weights[0].device
     means: dict[int, list[Tensor]] = {id(w): [] for w in weights}
     n = x.shape[lead]
-    here = x.new_ones(x.shape[: lead + 1], dtype=torch.float64) if present is None else present.double()
+    here = torch.ones(x.shape[: lead + 1], dtype=torch.float64, device=there) if present is None else present.double()
     for start in range(0, n, size):
         rows = (*(slice(None),) * lead, slice(start, start + size))
-        for w, given in _inputs(chain, x[rows]):
+        for w, given in _inputs(chain, x[rows].to(there)):
             share = here[rows].repeat_interleave(given.shape[-2] // here[rows].shape[-1], -1).unsqueeze(-1)
             kept = torch.where(share > 0, given.double(), 0)
             means[id(w)].append(kept.sum(-2) / share.sum(-2).clamp(min=1))

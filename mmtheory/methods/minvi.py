@@ -96,6 +96,8 @@ class MinVI(Method):
         self.ways: tuple[Direction, ...] = () if off(self.weight) else directions(model.modalities, self.direction)
 
     def auxiliary(self, model: MultimodalModel, draws: Draws) -> Mapping[str, nn.Module]:
+        if off(self.weight):  # idle parameters too would shift the others in memory, which rounds differently
+            return {}
         dtype = next(model.parameters()).dtype
         parts: dict[str, nn.Module] = {}
         groups: list[Group] = []
@@ -180,7 +182,7 @@ class MinVI(Method):
 
     def _numbers(self, model: MultimodalModel, batch: Batch, m: str) -> Tensor:
         """A modality's data as rows of at most ``MOST`` numbers, [*batch, n, D_m]."""
-        flat = batch.x[m].flatten(-len(_encoder(model, m).shape)).to(next(model.parameters()).dtype)
+        flat = batch.x[m].flatten(-len(_encoder(model, m).shape)).to(next(model.parameters()))
         if flat.shape[-1] <= MOST:
             return flat
         return adaptive_avg_pool1d(flat.flatten(0, -2), MOST).reshape(*flat.shape[:-1], MOST)

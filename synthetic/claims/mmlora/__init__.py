@@ -7,5 +7,6 @@ from typing import Any
 from mmtheory.claims import Claim
 
 from .adapters import RISK_CURVE, SEPARATE
+from .trained import TRAINED
 
-CLAIMS: tuple[Claim[Any], ...] = (RISK_CURVE, SEPARATE)
+CLAIMS: tuple[Claim[Any], ...] = (RISK_CURVE, SEPARATE, TRAINED)

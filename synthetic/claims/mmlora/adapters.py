@@ -67,7 +67,7 @@ class RiskCurve(Claim[LatentRegression]):
     def empirical(self, world: LatentRegression, trial: Trial) -> Sides:
         maps, cov, widths = task(world)
         whole, sides = sum(widths), dict[str, Interval]()
-        residual = maps - _summed(maps, cov, widths)
+        residual = maps - summed(maps, cov, widths)
         for case, d in (("both", whole), ("a", widths[0])):
             for r in range(OUTPUTS + 1):
                 start = trial.stream.child(case, r).draws(range(trial.n)).normal("factor", r, d)
@@ -76,7 +76,7 @@ class RiskCurve(Claim[LatentRegression]):
                 sides[f"{case}, r={r}"] = Interval.exact(float(((left @ cov) * left).sum((-2, -1)).max()), 1e-9)
         apart = views(0.0)
         maps, cov, widths = task(apart)
-        left = maps - _summed(maps, cov, widths)
+        left = maps - summed(maps, cov, widths)
         return {**sides, "gain without correlation": Interval.exact(float(((left @ cov) * left).sum()), 1e-9)}
 
     def controls(self) -> tuple[Control, ...]:
@@ -107,7 +107,7 @@ class Separate(Claim[LatentRegression]):
 
     def empirical(self, world: LatentRegression, trial: Trial) -> Sides:
         maps, cov, widths = task(world)
-        residual, sides = maps - _summed(maps, cov, widths), dict[str, Interval]()
+        residual, sides = maps - summed(maps, cov, widths), dict[str, Interval]()
         spectrum = torch.linalg.eigvalsh(residual @ cov @ residual.mT).flip(-1)
         for r in self.ranks:
             found = reduced_rank_correction(residual, cov, r)
@@ -129,7 +129,7 @@ class Separate(Claim[LatentRegression]):
         return (Control("as one adapter of rank r on both", one, self.world),)
 
 
-def _summed(maps: Tensor, cov: Tensor, widths: list[int]) -> Tensor:
+def summed(maps: Tensor, cov: Tensor, widths: list[int]) -> Tensor:
     """The unimodal regressors by the normal equations of each modality with the whole target."""
     blocks = torch.block_diag(*cov.split(widths)[0].split(widths, 1)[:1], cov[widths[0] :, widths[0] :])
     return (maps @ cov) @ torch.linalg.inv(blocks)

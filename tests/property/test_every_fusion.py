@@ -27,7 +27,7 @@ SHORT = {
 methods = st.sampled_from(sorted(set(METHODS) - {"joint"}))
 fusions = st.sampled_from(sorted(FUSIONS))
 names = st.sampled_from(["ab", "abc", "dacb"])
-many = settings(max_examples=25, deadline=None)
+many = settings(max_examples=15, deadline=None)
 
 
 def made(name):

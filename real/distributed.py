@@ -74,6 +74,8 @@ def crew(device: str, meeting: str = "env://") -> Generator[Crew, None, None]:
         yield ALONE
         return
     rank = int(os.environ["RANK"])
+    if device.startswith("cuda"):
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     distributed.init_process_group(
         "nccl" if device.startswith("cuda") else "gloo", init_method=meeting, rank=rank, world_size=size
     )

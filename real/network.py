@@ -22,8 +22,8 @@ from .recipe import Recipe
 from .spectrogram import Heard, heard, log_mel
 
 CHANNELS = (16, 32, 64)
-ENOUGH = 1024
-"""Training samples from which the moments of pictures, sound and sequences are taken."""
+ENOUGH, FEWEST, MOST_BYTES = 1024, 32, 256 << 20
+"""Training samples from which the moments of pictures, sound and sequences are taken, fewer where those are large."""
 FARTHEST = 10.0
 """Deviations at which a standardised feature is cut."""
 
@@ -127,9 +127,10 @@ def moments_of(x: Tensor, part: Part, dtype: torch.dtype = torch.float32) -> tup
     Shape: x [*batch, n, *part.shape]; both broadcast over it (over the spectrograms of waves).
     """
     rank = len(part.shape)
-    some = x.narrow(-rank - 1, 0, min(ENOUGH, x.shape[-rank - 1])).double()
+    size = 8 * x.numel() // max(1, x.shape[-rank - 1])
+    some = x.narrow(-rank - 1, 0, min(ENOUGH, max(FEWEST, MOST_BYTES // size), x.shape[-rank - 1])).double()
     if part.kind == "wave":
-        some = log_mel(some, part.rate)
+        some, rank = log_mel(some, part.rate), 3
     over = (-rank - 1, -2) if part.kind == "sequence" else (-rank - 1, -2, -1)
     mean, std = some.mean(over, keepdim=True), some.std(over, keepdim=True)
     return mean.to(dtype), (std + 1e-6).to(dtype)

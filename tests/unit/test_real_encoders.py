@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from mmtheory.errors import ArgumentError, DataError, MmtheoryError
 from mmtheory.rng import Stream
 from real.cli import train as command
 from real.cli._train import encoders_of
-from real.data import DATASETS, Part
+from real.data import DATASETS, Dataset, Index, Part
 from real.encoders import Maintained
 from real.recipe import Recipe, read_recipe
 from real.spectrogram import BANDS, Heard, heard, log_mel
@@ -188,6 +190,36 @@ def test_waves_become_spectrograms_on_the_device():
     assert np.allclose(found[1, 0].numpy(), by_hand, atol=1e-8)
     encoder = Heard(made("ast:tiny", heard(part)), part)
     assert encoder(wave.float()).shape == (2, 7)
+
+
+class Talk(Dataset):
+    """Waves of a pitch that tells the class, and token numbers that tell it too."""
+
+    name, title, licence, source, needs_root = "talk", "talk", "none", "generated", False
+    classes = ("low", "high")
+    modalities: Mapping[str, Part] = MappingProxyType(
+        {"sound": Part((1600,), "wave", rate=8000), "text": Part((5,), "sequence", "int64")}
+    )
+
+    def read_index(self):
+        return Index(tuple(map(str, range(60))), torch.arange(60) % 2)
+
+    def read(self, rows):
+        draws, y = Stream(0).draws(), np.arange(60) % 2
+        pitch = np.sin(2 * np.pi * (300 + 500 * y[:, None]) * np.arange(1600) / 8000)
+        words = 1 + y[:, None] * 7 + draws.integers("w", 5, 60, 5).numpy()
+        return {"sound": pitch + draws.normal("n", 60, 1600).numpy(), "text": words}
+
+    @classmethod
+    def write_double(cls, root):
+        return root
+
+
+@pytest.mark.parametrize("sound", ["auto", "ast:tiny", "resnet:tiny", "mlp"])
+def test_waves_and_token_numbers_are_learnt_from(sound):
+    fit = Fit(Talk(), Recipe(encoder={"sound": sound, "text": "bert:tiny"}, width=8, epochs=3, batch_size=8)).run()
+    assert fit.measure()["test"]["accuracy"] > 0.9
+    assert fit.parts.train.x["text"].dtype == torch.int64
 
 
 @pytest.fixture(scope="module")

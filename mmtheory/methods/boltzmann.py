@@ -50,6 +50,10 @@ class Boltzmann(Method):
     :param steps: Gibbs steps, of the chains or of a guess. ``chains``: how many persist.
     :param direction: ``both``, ``x->y`` or ``->y``: of ``mp`` (fine-tuning in one direction) and of ``percloss``.
     :param keep: of ``mp``: largest share of the target's units that are clamped too. Of ``subset``: the share of all units that are seen.
+    :param horizon: of ``mp`` without layers: sweeps that the gradient goes back through, growing from one by one every ``grow`` epochs (0:
+        at once); None for all.
+    :param doubling: of ``mp`` without layers: whether the first guess counts the given modalities for the missing one too.
+    :param sparsity: of ``mp`` without layers: weight of the hidden units' penalty; 0 for none. ``active``: the mean that costs least.
     :param layers: tied layers of a pathway (``mp`` alone), of ``units`` each; 0 is the MRBM.
     :param greedy: epochs in which each layer in turn is pre-trained by contrastive divergence, before all are trained together.
     :param supervised: epoch from which the labels reach the machine too; None for never.
@@ -69,8 +73,8 @@ class Boltzmann(Method):
             "negative statistics of ml are those of sampled visible units with hidden ones summed out; the released ones are of visible "
             "probabilities with sampled hidden states (same expectation)",
             "percloss counts the data's half as the released code does, without its sparsity penalty",
-            "no sparsity penalty, no weight doubling beyond the first guess, no growing horizon or number of Gibbs steps (horizon is an option "
-            "of models.rbm.recurrent)",
+            "no up and down factors on the weights (one on MNIST), no growing number of Gibbs steps, no sparsity penalty of the contrasts; the "
+            "growing horizon and the penalty of mp are options, off by default",
             "pathways of the deep network are pre-trained on bits by contrastive divergence alone, all modalities side by side",
             "the probe is trained beside the machine",
         ),
@@ -92,6 +96,11 @@ class Boltzmann(Method):
         greedy: int = 0,
         supervised: int | None = None,
         deviation: float = 0.01,
+        horizon: int | None = None,
+        grow: int = 0,
+        doubling: bool = True,
+        sparsity: float = 0.0,
+        active: float = 0.1,
     ) -> None:
         if objective not in get_args(Objective):
             raise ArgumentError(
@@ -103,13 +112,18 @@ class Boltzmann(Method):
             )
         if not (0 <= alpha <= 1 and 0 <= keep <= 1):
             raise ArgumentError(f"boltzmann: expected alpha and keep in [0, 1], found {alpha} and {keep}")
+        if (horizon is not None and horizon < 0) or grow < 0 or not sparsity >= 0 or not 0 < active < 1:
+            raise ArgumentError(
+                f"boltzmann: expected horizon, grow, sparsity >= 0 and active in (0, 1), found {horizon}, {grow}, {sparsity}, {active}"
+            )
         if layers and objective != "mp":
             raise ArgumentError(f"boltzmann: expected objective mp with layers, found {objective}")
         self.objective, self.sweeps, self.steps, self.alpha = objective, sweeps, steps, alpha
         self.chains, self.hidden, self.direction, self.keep = chains, hidden, direction, keep
         self.layers, self.units, self.greedy = layers, units, greedy
         self.supervised = math.inf if supervised is None else supervised
-        self.deviation = deviation
+        self.deviation, self.doubling = deviation, doubling
+        self.horizon, self.grow, self.sparsity, self.active = horizon, grow, sparsity, active
 
     def bind(self, model: MultimodalModel, draws: Draws) -> None:
         directions(model.modalities, self.direction)
@@ -203,9 +217,13 @@ class Boltzmann(Method):
         return ml if kind == "ml" else self.alpha * mp + (1 - self.alpha) * ml
 
     def _predicted(self, step: Step, machine: MultimodalRBM, x: Mapping[str, Tensor]) -> Tensor:
+        horizon = self.horizon
+        if horizon is not None and self.grow:
+            horizon = min(horizon, 1 + step.epoch // self.grow)
         return multi_prediction_loss(
-            machine, x, sweeps=self.sweeps, direction=self.direction, seen=self._kept(step, x), keep=self.keep
-        )
+            machine, x, sweeps=self.sweeps, direction=self.direction, seen=self._kept(step, x), keep=self.keep, horizon=horizon,
+            doubling=self.doubling, sparsity=self.sparsity, active=self.active,
+        )  # fmt: skip
 
     def _kept(self, step: Step, x: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """Units that are clamped beside the given modalities: each with a probability that is uniform up to ``keep``."""

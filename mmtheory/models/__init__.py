@@ -35,4 +35,5 @@ from .prompted import TokenEncoder as TokenEncoder
 from .prompts import DeepPrompts as DeepPrompts
 from .prompts import prompt_tuning_size as prompt_tuning_size
 from .prompts import prompted_attention as prompted_attention
+from .rbm import MultimodalDeepRNN as MultimodalDeepRNN
 from .rbm import MultimodalRBM as MultimodalRBM

@@ -13,6 +13,7 @@ from mmtheory.models.rbm import (
     MultimodalDeepRNN,
     MultimodalRBM,
     Pathway,
+    binary,
     clamped_negatives,
     contrast,
     directions,
@@ -23,7 +24,6 @@ from mmtheory.models.rbm import (
     states,
     subset_prediction_loss,
 )
-from mmtheory.models.rbm._machine import binary
 from mmtheory.rng import Stream
 
 WIDTHS = {"x": 3, "y": 2, "z": 4}

@@ -205,6 +205,19 @@ def test_supervised_lets_the_labels_in():
         assert one.equal(two) is same
 
 
+def test_the_released_options_act():
+    """A horizon that grows to its end is the whole gradient from then on; sparsity moves the hidden means to where they cost least."""
+    batch = data(bits=True, n=60)
+    plain = trainer(Boltzmann(sweeps=3), batch).run()
+    for options, same in (
+        ({"horizon": 3}, True), ({"horizon": 9, "grow": 0}, True), ({"horizon": 3, "grow": 2}, False), ({"doubling": False}, False),
+    ):  # fmt: skip
+        assert trainer(Boltzmann(sweeps=3, **options), batch).run().flat.data.equal(plain.flat.data) is same, options
+    sparse = trainer(Boltzmann(sparsity=30.0, active=0.2, hidden=6), batch, epochs=60).run()
+    means = sparse.method.shared(sparse.model, sparse.auxiliary, batch).mean(-2).detach()
+    assert (means - 0.2).abs().max() < 0.12
+
+
 def test_boltzmann_refuses():
     with pytest.raises(ArgumentError, match=r"rbm: expected visibles of a in \[0, 1\]"):
         trainer(Boltzmann(), data()).run()
@@ -215,6 +228,9 @@ def test_boltzmann_refuses():
             Boltzmann(**bad)
     for bad in ({"alpha": 2.0}, {"keep": -1.0}):
         with pytest.raises(ArgumentError, match="alpha and keep in"):
+            Boltzmann(**bad)
+    for bad in ({"horizon": -1}, {"grow": -1}, {"sparsity": -0.1}, {"active": 1.0}):
+        with pytest.raises(ArgumentError, match="horizon, grow, sparsity >= 0 and active in"):
             Boltzmann(**bad)
     with pytest.raises(ArgumentError, match="expected objective mp with layers, found ml"):
         Boltzmann("ml", layers=1)

@@ -68,6 +68,9 @@ def multi_prediction_loss(
     seen: Mapping[str, Tensor] | None = None,
     keep: float = 0.0,
     horizon: int | None = None,
+    doubling: bool = True,
+    sparsity: float = 0.0,
+    active: float = 0.1,
 ) -> Tensor:
     r"""Mean cross-entropy of every modality predicted from the others by n recurrent sweeps.
 
@@ -83,6 +86,9 @@ def multi_prediction_loss(
     :param keep: the largest probability with which ``seen`` was drawn; the first guess counts the others (M − keep)/(M − 1) times for
         all M groups in place of M/(M − 1). 0 without partial clamping.
     :param horizon: as in ``recurrent``.
+    :param doubling: whether the first guess counts the given modalities for the missing one too; False counts them once.
+    :param sparsity: λ of the penalty −λ Σ_k (ρ ln q_k + (1 − ρ) ln(1 − q_k)) on each hidden unit's mean q_k after the last sweep, a direction
+        each; 0 for none. ``active``: ρ, the mean that costs least.
     :raises ArgumentError: an unknown direction or group, other widths, a negative number of sweeps, keep outside [0, 1].
 
     Source: Sohn, Shang and Lee 2014, multi-prediction training (code).
@@ -93,12 +99,16 @@ def multi_prediction_loss(
     for way in directions(machine.groups, direction):
         mask = None if seen is None else seen.get(way.target)
         given = {m: x[m] for m in (*way.given, *(() if mask is None else (way.target,)))}
-        first = {m: (len(machine.groups) - (keep if mask is not None else 0.0)) / len(way.given) for m in way.given}
+        counted = len(machine.groups) - (keep if mask is not None else 0.0)
+        first = dict.fromkeys(way.given, counted / len(way.given) if doubling else 1.0)
         found = recurrent(
             machine, given, sweeps=sweeps, seen=None if mask is None else {way.target: mask},
             boost={**first, way.target: 1.0}, horizon=horizon,
         )  # fmt: skip
         losses.append(unseen_loss(found.logits[way.target], x[way.target], mask).mean(-1))
+        if sparsity:
+            mean = found.hidden.mean(-2).clamp(1e-6, 1 - 1e-6)
+            losses.append(-sparsity * (active * mean.log() + (1 - active) * (1 - mean).log()).sum(-1))
     return torch.stack(losses).sum(0)
 
 

@@ -20,6 +20,7 @@ from mmtheory.rng import Stream
 from mmtheory.testing.strategies import SEEDS, probability_tables, streams
 from mmtheory.world import World
 from synthetic.worlds import (
+    WORLDS,
     Competition,
     ConnectionLinear,
     ConnectionSine,
@@ -29,6 +30,7 @@ from synthetic.worlds import (
     GaussianProbit,
     GaussianRegression,
     Histogram,
+    Incomplete,
     LatentProbit,
     LatentRegression,
     Quad,
@@ -40,6 +42,7 @@ from synthetic.worlds import (
 )
 
 Linear = TypeVar("Linear", GaussianRegression, GaussianProbit)
+Partial = TypeVar("Partial", bound=Incomplete)
 Latent = TypeVar("Latent", LatentRegression, LatentProbit)
 
 COUNTS = st.integers(2, 4)
@@ -204,7 +207,19 @@ def quads(draw: DrawFn) -> Quad:
     )
 
 
-STRATEGIES: Mapping[str, SearchStrategy[World]] = MappingProxyType({
+@st.composite
+def incomplete(draw: DrawFn, worlds: SearchStrategy[Partial], *, least: float = 0.0) -> Partial:
+    """The same worlds with modalities missing at random: at one rate, or at one a modality, 0 and 1 included.
+
+    :param least: the smallest rate; 0 lets nothing be missing too.
+    """
+    world = draw(worlds)
+    rate = st.one_of(st.sampled_from((least, 1.0)), st.floats(least, 1).map(lambda v: max(least, round(v, 3))))
+    rates = st.lists(rate, min_size=len(world.modalities), max_size=len(world.modalities)).map(tuple)
+    return replace(world, missingness=draw(st.one_of(rate, rates)))  # pyright: ignore[reportArgumentType]
+
+
+COMPLETE: Mapping[str, SearchStrategy[Any]] = MappingProxyType({
     "competition": competitions(),
     "quad": quads(),
     "histogram": histograms(),
@@ -224,4 +239,10 @@ STRATEGIES: Mapping[str, SearchStrategy[World]] = MappingProxyType({
     "two-dials": st.builds(
         TwoDials, speed=st.floats(0, 4), information=st.floats(0, 4), classes=st.integers(2, 5), nuisance=st.integers(0, 4)
     ),
+})  # fmt: skip
+"""Worlds in which nothing is missing (but the patterns of ``gated``)."""
+
+STRATEGIES: Mapping[str, SearchStrategy[World]] = MappingProxyType({
+    name: worlds | incomplete(worlds) if issubclass(WORLDS[name], Incomplete) else worlds
+    for name, worlds in COMPLETE.items()
 })  # fmt: skip

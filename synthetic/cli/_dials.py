@@ -26,7 +26,8 @@ def build(kind: type[World], settings: Sequence[str]) -> World:
     hints, defaults = get_type_hints(kind), dial_defaults(kind)
     given = {name: _value(kind, name, hints[name], text) for name, text in texts.items()}
     per_modality = {n: v for n, v in defaults.items() if isinstance(v, tuple) and len(v) == len(kind().modalities)}
-    lists = {n: len(v) for n, v in given.items() if n in per_modality and isinstance(v, tuple) and "," in texts[n]}
+    free = {n for n, v in defaults.items() if isinstance(v, float)} | set(per_modality)
+    lists = {n: len(v) for n, v in given.items() if n in free and isinstance(v, tuple) and "," in texts[n]}
     count = max(lists.values(), default=len(kind().modalities))
     for name, value in given.items():
         if name in per_modality and isinstance(value, tuple) and name not in lists and len(value) == 1:

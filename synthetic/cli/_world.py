@@ -70,6 +70,7 @@ def answers(world: World) -> dict[str, Any]:
     for given in subsets(world.modalities):
         known = {name: _known(world, name, given) for name in names}
         told[_key(world, given)] = {name: ends(value) for name, value in known.items() if value is not None}
+    pid, why = _pid(world)
     whole = {name: _known(world, name, ()) for name in WHOLE}
     others = {**{k: v for k, v in whole.items() if v is not None}, **world.answers()}
     return {
@@ -78,7 +79,8 @@ def answers(world: World) -> dict[str, Any]:
         "task": world.task,
         "modalities": list(world.modalities),
         "subsets": told,
-        "pid": _pid(world),
+        "pid": pid,
+        **({"pid_unknown": why} if pid is None else {}),
         "shapley": _shapley(world),
         "answers": {name: ends(value) for name, value in others.items()},
         "unit": "nat",
@@ -98,16 +100,17 @@ def _known(world: World, quantity: str, given: frozenset[str] | tuple[()]) -> In
         return None
 
 
-def _pid(world: World) -> dict[str, Any] | None:
-    """Redundancy, unique and synergy of a two-modality world."""
+def _pid(world: World) -> tuple[dict[str, Any] | None, str]:
+    """Redundancy, unique and synergy of a two-modality world, or None and why not."""
     if len(world.modalities) != 2:
-        return None
+        return None, f"expected two modalities, found {len(world.modalities)}"
     both = frozenset(world.modalities)
-    redundancy, synergy = _known(world, "redundancy", both), _known(world, "synergy", both)
-    unique = {m: _known(world, "unique", frozenset({m})) for m in world.modalities}
-    if redundancy is None or synergy is None or None in unique.values():
-        return None
-    return {"redundancy": ends(redundancy), "unique": {m: ends(u) for m, u in unique.items()}, "synergy": ends(synergy)}
+    try:
+        redundancy, synergy = world.known("redundancy", both), world.known("synergy", both)
+        unique = {m: ends(world.known("unique", frozenset({m}))) for m in world.modalities}
+    except NotExactError as error:
+        return None, str(error)
+    return {"redundancy": ends(redundancy), "unique": unique, "synergy": ends(synergy)}, ""
 
 
 def _shapley(world: World) -> dict[str, Any] | None:
@@ -147,6 +150,8 @@ def _show_rest(told: Mapping[str, Any], tell: Callable[[str], None]) -> None:
         pid = told["pid"]
         unique = "".join(f", unique {m} {interval(u)}" for m, u in pid["unique"].items())
         tell(f"PID, nat: redundancy {interval(pid['redundancy'])}{unique}, synergy {interval(pid['synergy'])}")
+    elif len(told["modalities"]) == len("ab"):
+        tell(f"PID: {told['pid_unknown']}")
     if told["shapley"]:
         tell(
             "Shapley values of the information, nat: "

@@ -10,6 +10,8 @@ from mmtheory.world import World
 from ._enumerated import Enumerated as Enumerated
 from ._gaussian_learners import Blending as Blending
 from ._gaussian_learners import GaussianLaw as GaussianLaw
+from ._linear_gaussian import LinearGaussian as LinearGaussian
+from ._missing import Incomplete as Incomplete
 from .competition import Competition as Competition
 from .connection_linear import ConnectionLinear as ConnectionLinear
 from .connection_sine import ConnectionSine as ConnectionSine

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import ClassVar
 
-from mmtheory.errors import ArgumentError
+import torch
+from torch import Tensor
+
+from mmtheory.bounds import Scatter
+from mmtheory.errors import ArgumentError, NotExactError
 from mmtheory.info import Decomposition
+from mmtheory.rng import Stream
 from mmtheory.stats import Interval
-from mmtheory.world import Task, World
+from mmtheory.world import Task
 
 from ._gaussian_learners import GaussianLaw
+from ._missing import Answer as Answer
+from ._missing import Incomplete
 
-Answer = Callable[[frozenset[str]], Interval]
 
-
-class LinearGaussian(World):
+class LinearGaussian(Incomplete):
     """A world whose law is a :class:`GaussianLaw`; learners' exact risks are methods of ``world.law``."""
 
     task: ClassVar[Task] = "regression"
@@ -27,7 +32,7 @@ class LinearGaussian(World):
     def law(self) -> GaussianLaw:
         """Loadings, noise and target, with everything that conditioning says about them."""
 
-    def exact(self) -> Mapping[tuple[str, str], Answer]:
+    def exact_complete(self) -> Mapping[tuple[str, str], Answer]:
         known: dict[tuple[str, str], Answer] = {
             ("bayes_risk", "precision"): partial(self.law.risk, route="precision"),
             ("bayes_risk", "schur"): partial(self.law.risk, route="schur"),
@@ -37,6 +42,27 @@ class LinearGaussian(World):
         if len(self.modalities) == 2:
             known |= blackwell(self.modalities, self.law.decomposition, self.law.information)
         return known
+
+    def scatter(
+        self, n: int, *, stream: Stream, replicates: range | None = None, count: Sequence[int] = (), device: str = "cpu"
+    ) -> Scatter:
+        """Sums of squares and products of n samples, all coordinates in their order (``world.law.columns`` names a subset's), undrawn.
+
+        The law is that of ``sample``'s, at d² numbers a replicate; the numbers are others.
+
+        :param replicates: stacked on a leading axis, row r being what ``stream.child(r)`` alone would give; None for one.
+        :param count: further replicates from each stream.
+        :raises NotExactError: n <= d, or modalities that may be missing.
+        """
+        if not self.complete:
+            raise NotExactError(
+                f"{self.name}: expected missingness 0 (the scatter is not Wishart otherwise), found {self.missingness}"
+            )
+        return Scatter.drawn(self.law.joint, n, stream.draws(replicates, device=device), count=count)
+
+    def belief(self, x: Mapping[str, Tensor]) -> Tensor:
+        parts = [x[m] for m in self.modalities if m in x]
+        return torch.cat(parts, -1) @ self.law.coefficients(x).to(parts[0].device)
 
 
 def blackwell(

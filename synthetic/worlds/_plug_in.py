@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -43,6 +44,23 @@ def plug_in_error(separation: float, dim: int, n: int) -> float:
     )  # fmt: skip
     error = torch.special.ndtr(-separation * a.cos())
     return float(radius_weight @ (log_density.exp() * error) @ angle_weight)
+
+
+def first(holds: Callable[[int], bool], *, most: int) -> float:
+    """The smallest n >= 2 from which on a condition holds that does not cease to; infinite beyond ``most``.
+
+    >>> first(lambda n: n * n >= 50, most=100)
+    8.0
+    """
+    low, high = 1, 2
+    while not holds(high):
+        low, high = high, 2 * high
+        if high > most:
+            return math.inf
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return float(high)
 
 
 def legendre(low: float, high: float, count: int = _NODES) -> tuple[Tensor, Tensor]:

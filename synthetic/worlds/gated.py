@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal, final
@@ -20,6 +20,7 @@ from mmtheory.stats import Interval
 
 from ._dials import names, per_modality
 from ._enumerated import Answer, Enumerated
+from ._missing import Rates, thinned
 
 Game = Literal["count-correct", "correct"]
 
@@ -39,6 +40,7 @@ class Gated(Enumerated):
     :param flip: ε_m in [0, 1/2]; 0 is a faithful copy when reliable.
     :param patterns: sets of available modalities, as words of their letters (``""`` is none); () is all, always.
     :param chances: probability of each pattern.
+    :param missingness: probability that a modality is absent, independently, on top of the pattern; one number or one a modality.
     :raises ArgumentError: a dial out of its domain.
 
     Source: Wei et al. 2024, the sample-level setting (known); this world derived here.
@@ -53,6 +55,7 @@ class Gated(Enumerated):
     flip: tuple[float, ...] = (0.1, 0.1)
     patterns: tuple[str, ...] = ()
     chances: tuple[float, ...] = ()
+    missingness: Rates = 0.0
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.reliability) <= 8:
@@ -67,6 +70,7 @@ class Gated(Enumerated):
             raise ArgumentError(f"{self.name}: expected chances that sum to 1, found {self.chances}")
         if unknown := sorted(set("".join(self.patterns)) - set(self.modalities)):
             raise ArgumentError(f"{self.name}: expected patterns of {''.join(self.modalities)}, found {unknown}")
+        _ = self.rates
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -77,12 +81,12 @@ class Gated(Enumerated):
         """ε_m, one a modality."""
         return per_modality(self.flip, (0.1, 0.1), len(self.reliability), "flip")
 
-    @property
+    @cached_property
     def availability(self) -> Mapping[frozenset[str], float]:
-        """The law of the set of available modalities."""
         if not self.patterns:
-            return {frozenset(self.modalities): 1.0}
-        return {frozenset(p): c / sum(self.chances) for p, c in zip(self.patterns, self.chances, strict=True)}
+            return super().availability
+        law = {frozenset(p): c / sum(self.chances) for p, c in zip(self.patterns, self.chances, strict=True)}
+        return thinned(law, dict(zip(self.modalities, self.rates, strict=True)))
 
     @cached_property
     def channels(self) -> Tensor:
@@ -109,48 +113,32 @@ class Gated(Enumerated):
         vote = torch.log1p(-flip) - torch.log(flip)
         return torch.stack([0 * flip, 0 * flip, -vote, vote], 1)
 
-    def draw(self, n: int, draws: Draws) -> Batch:
+    def draw_complete(self, n: int, draws: Draws) -> Batch:
         y = draws.integers("label", 2, n)
         x: dict[str, Tensor] = {}
         for m, good, flip in zip(self.modalities, self.reliability, self.flips, strict=True):
             reliable = draws.uniform(f"reliable {m}", n) < good
             wrong = draws.uniform(f"flip {m}", n) < torch.where(reliable, flip, 0.5)
             x[m] = 2 * reliable.long() + (y ^ wrong.long())
-        if not self.patterns:
-            return Batch(x, y)
-        steps = torch.tensor(list(self.availability.values()), dtype=torch.float64, device=draws.device).cumsum(0)
-        which = torch.searchsorted(steps, draws.uniform("pattern", n) * steps[-1], right=True)
-        there = {m: torch.tensor([m in a for a in self.availability], device=draws.device)[which] for m in x}
-        return Batch({m: torch.where(there[m], v, 0) for m, v in x.items()}, y, there)
+        return Batch(x, y)
 
-    def exact(self) -> Mapping[tuple[str, str], Answer]:
-        whole = super().exact()
-        if self.patterns:
-            whole = {k: v for k, v in whole.items() if k[0] not in {"redundancy", "unique", "synergy"}}
-        return {**whole, ("bayes_risk", "vote"): self._vote}
-
-    def functional(self, given: frozenset[str], *, of: Callable[[Tensor], Tensor]) -> Interval:
-        parts = [chance * float(of(self.marginal(given & there))) for there, chance in self.availability.items()]
-        return Interval.exact(sum(parts), 1e-12)
+    def exact_complete(self) -> Mapping[tuple[str, str], Answer]:
+        return {**super().exact_complete(), ("bayes_risk", "vote"): self._vote}
 
     def _vote(self, given: frozenset[str]) -> Interval:
-        """The error of the weighted vote, by the law of the sum of its votes over who is there, who is reliable and who errs."""
-        risk = 0.0
-        for there, chance in self.availability.items():
-            voters = [i for i, m in enumerate(self.modalities) if m in given & there]
-            law = {0.0: 1.0}  # the sum of votes for the truth → its probability
-            for i in voters:
-                good, flip = self.reliability[i], self.flips[i]
-                vote = math.log((1 - flip) / flip) if flip else 1e3
-                spread: dict[float, float] = {}
-                for (total, mass), (step, p) in itertools.product(
-                    law.items(), ((0.0, 1 - good), (vote, good * (1 - flip)), (-vote, good * flip))
-                ):
-                    key = round(total + step, 9)
-                    spread[key] = spread.get(key, 0.0) + mass * p
-                law = spread
-            risk += chance * sum(p * (0.5 if v == 0 else float(v < 0)) for v, p in law.items())
-        return Interval.exact(risk, 1e-12)
+        """The error of the weighted vote, by the law of the sum of its votes over who is reliable and who errs."""
+        law = {0.0: 1.0}  # the sum of votes for the truth → its probability
+        for i in (i for i, m in enumerate(self.modalities) if m in given):
+            good, flip = self.reliability[i], self.flips[i]
+            vote = math.log((1 - flip) / flip) if flip else 1e3
+            spread: dict[float, float] = {}
+            for (total, mass), (step, p) in itertools.product(
+                law.items(), ((0.0, 1 - good), (vote, good * (1 - flip)), (-vote, good * flip))
+            ):
+                key = round(total + step, 9)
+                spread[key] = spread.get(key, 0.0) + mass * p
+            law = spread
+        return Interval.exact(sum(p * (0.5 if v == 0 else float(v < 0)) for v, p in law.items()), 1e-12)
 
     def correctness(self, symbols: Mapping[str, Tensor], y: Tensor) -> dict[frozenset[str], Tensor]:
         """P(Bayes' vote of the coalition is right) at these samples, for every coalition: 1, 0, or ½ at a tie."""

@@ -24,11 +24,12 @@ from mmtheory.info import (
 )
 from mmtheory.rng import Draws
 from mmtheory.stats import Interval
-from mmtheory.world import Task, World
+from mmtheory.world import Task
 
 from ._dials import bisected, names, per_modality
 from ._linear_gaussian import Answer, blackwell
-from ._plug_in import legendre, plug_in_error
+from ._missing import Incomplete, Rates
+from ._plug_in import first, legendre, plug_in_error
 from ._signalling import Rule, signalling_accuracy, signalling_equivocation
 
 BINARY = 2
@@ -36,7 +37,7 @@ BINARY = 2
 
 @final
 @dataclass(frozen=True)
-class GaussianDiscriminant(World):
+class GaussianDiscriminant(Incomplete):
     r"""Equally likely classes with Gaussian inputs, each modality with a separation of its own.
 
     Two classes: :math:`x_m \mid y \sim N(\pm D_m e_1, I)`, labels 1 (+) and 0 (−), and :math:`D_S^2 = \mu_S^\top\Sigma_{SS}^{-1}\mu_S`.
@@ -49,6 +50,7 @@ class GaussianDiscriminant(World):
     :param dims: width of each modality, of which the first coordinate (two classes) or the first K carry signal; 0 means no more than these.
     :param classes: K.
     :param scale: factor on each modality's coordinates: how fast it is learnt, and nothing of what it knows. One value is meant for all.
+    :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
     :raises ArgumentError: a dial out of its domain, or lengths that disagree.
 
     Source: derived here (textbook discriminant analysis).
@@ -65,6 +67,7 @@ class GaussianDiscriminant(World):
     dims: tuple[int, ...] = (0, 0)
     classes: int = 2
     scale: tuple[float, ...] = (1.0, 1.0)
+    missingness: Rates = 0.0
 
     def __post_init__(self) -> None:
         count = len(names(len(self.d2), self.name))
@@ -80,6 +83,7 @@ class GaussianDiscriminant(World):
             )
         if not (-1 / max(count - 1, 1) < self.rho < 1):
             raise ArgumentError(f"{self.name}: expected rho in (-1/(M-1), 1), found {self.rho}")
+        _ = self.rates
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -140,7 +144,7 @@ class GaussianDiscriminant(World):
         count = len(self.d2)
         return (1 - self.rho) * torch.eye(count, dtype=torch.float64) + self.rho
 
-    def draw(self, n: int, draws: Draws) -> Batch:
+    def draw_complete(self, n: int, draws: Draws) -> Batch:
         y = draws.integers("class", self.classes, n)
         factor = torch.linalg.cholesky(self.noise).mT.to(draws.device)
         signal_noise = draws.normal("signal noise", n, self.signals, len(self.d2)) @ factor
@@ -152,7 +156,7 @@ class GaussianDiscriminant(World):
             x[m] *= self.scale[i]
         return Batch(x, y)
 
-    def exact(self) -> Mapping[tuple[str, str], Answer]:
+    def exact_complete(self) -> Mapping[tuple[str, str], Answer]:
         total = math.log(self.classes)
         entropies: dict[str, Callable[[frozenset[str]], Interval]] = (
             {"trapezoid": self._equivocation, "estimation": self._equivocation_by_estimation}
@@ -168,7 +172,7 @@ class GaussianDiscriminant(World):
             known["posterior_entropy", route] = entropy
             known["information", route] = partial(self._information, entropy=entropy)
         if len(self.modalities) == 2:
-            known |= blackwell(self.modalities, self.decomposition, partial(self.known, "information"))
+            known |= blackwell(self.modalities, self.decomposition, self.complete_information)
         return known
 
     def separation2(self, given: Iterable[str], *, second: bool = False) -> float:
@@ -197,7 +201,12 @@ class GaussianDiscriminant(World):
             raise ArgumentError(
                 f"decomposition: expected disjoint groups, found {', '.join(sorted(one & two))} in both"
             )
-        return mmi_decomposition(*(self.known("information", s).middle for s in (one, two, one | two)))
+        return mmi_decomposition(*(self.complete_information(s).middle for s in (one, two, one | two)))
+
+    def complete_information(self, given: frozenset[str]) -> Interval:
+        """I(x_S; y) of complete data."""
+        entropy = self._equivocation if self.classes == BINARY else partial(self._signalling_entropy, rule="trapezoid")
+        return self._information(given, entropy=entropy)
 
     def direction(self, given: Iterable[str]) -> Tensor:
         """Σ_SS⁻¹ times the class means: the weights whose products with x_S are the Bayes scores.
@@ -225,6 +234,12 @@ class GaussianDiscriminant(World):
         if self.classes == BINARY:
             scores = torch.stack([-scores, scores], -1)
         return torch.softmax(scores, -1)
+
+    def belief(self, x: Mapping[str, Tensor]) -> Tensor:
+        return self.posterior(torch.cat([x[m] for m in self.modalities if m in x], -1), x)
+
+    def prior(self) -> Tensor:
+        return torch.full((self.classes,), 1 / self.classes, dtype=torch.float64)
 
     def linear_risk(self, weights: Tensor, given: Iterable[str], *, bias: Tensor | float = 0.0) -> Tensor:
         r"""Exact 0–1 risk of the classifier 1[wᵀx_S + b > 0], two classes only.
@@ -271,19 +286,7 @@ class GaussianDiscriminant(World):
     def plug_in_crossover(self, fewer: Iterable[str], more: Iterable[str], *, most: int = 10**6) -> float:
         """The smallest n at which the plug-in discriminant of more modalities is at least as good; infinite beyond ``most``."""
         few, many = frozenset(fewer), frozenset(more)
-
-        def better(n: int) -> bool:
-            return self.plug_in_risk(n, many).middle <= self.plug_in_risk(n, few).middle
-
-        low, high = 1, 2
-        while not better(high):
-            low, high = high, 2 * high
-            if high > most:
-                return math.inf
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if better(middle) else (middle, high)
-        return float(high)
+        return first(lambda n: self.plug_in_risk(n, many).middle <= self.plug_in_risk(n, few).middle, most=most)
 
     def _rounding(self, d2: float) -> float:
         """Numerical error of a squared separation: a solve with an equicorrelation matrix of this condition."""

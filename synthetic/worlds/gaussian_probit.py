@@ -18,16 +18,17 @@ from mmtheory.errors import InfeasibleError
 from mmtheory.info import Decomposition, mmi_decomposition
 from mmtheory.rng import Draws
 from mmtheory.stats import Interval
-from mmtheory.world import Task, World
+from mmtheory.world import Task
 
 from ._dials import bisected
 from ._gaussian_learners import GaussianLaw
 from ._linear_gaussian import Answer, LinearGaussian, blackwell
+from ._missing import Incomplete, Rates
 from .gaussian_regression import GaussianRegression
 from .latent_regression import LatentRegression, Matrix
 
 
-class Probit(World):
+class Probit(Incomplete):
     r"""y = 1 where the score s of a linear-Gaussian world is positive, else 0.
 
     .. math:: r^*(S) = \arccos(\rho_S)/\pi, \quad \rho_S^2 = \mathrm{Var}(E[s|x_S])/\mathrm{Var}(s), \quad P(y=1|x_S) = \Phi(\mu_S/\sqrt{v_S})
@@ -51,26 +52,22 @@ class Probit(World):
     def modalities(self) -> tuple[str, ...]:
         return self.score.modalities
 
-    def draw(self, n: int, draws: Draws) -> Batch:
-        batch = self.score.draw(n, draws)
+    def draw_complete(self, n: int, draws: Draws) -> Batch:
+        batch = self.score.draw_complete(n, draws)
         return replace(batch, y=(batch.y > 0).to(torch.int64))
 
-    def exact(self) -> Mapping[tuple[str, str], Answer]:
+    def exact_complete(self) -> Mapping[tuple[str, str], Answer]:
         known: dict[tuple[str, str], Answer] = {
             ("bayes_risk", "angle"): self._angle,
             ("bayes_risk", "quadrature"): self._least_error,
-            ("information", "trapezoid"): lambda given: (
-                Interval.exact(math.log(2)) - self._entropy(given, route="trapezoid")
-            ),
-            ("information", "adaptive"): lambda given: (
-                Interval.exact(math.log(2)) - self._entropy(given, route="adaptive")
-            ),
+            ("information", "trapezoid"): partial(self._information, route="trapezoid"),
+            ("information", "adaptive"): partial(self._information, route="adaptive"),
             ("posterior_entropy", "trapezoid"): partial(self._entropy, route="trapezoid"),
             ("posterior_entropy", "adaptive"): partial(self._entropy, route="adaptive"),
             ("label_entropy", "balance"): lambda _given: Interval.exact(math.log(2)),
         }
         if len(self.modalities) == 2:
-            known |= blackwell(self.modalities, self.decomposition, partial(self.known, "information"))
+            known |= blackwell(self.modalities, self.decomposition, partial(self._information, route="trapezoid"))
         return known
 
     def correlation(self, given: Iterable[str]) -> Interval:
@@ -82,7 +79,7 @@ class Probit(World):
         """PID of y between two groups of modalities: a garbling about the score is one about its sign."""
         one, two = frozenset(first), frozenset(second)
         self.law.decomposition(one, two)
-        return mmi_decomposition(*(self.known("information", s).middle for s in (one, two, one | two)))
+        return mmi_decomposition(*(self._information(s).middle for s in (one, two, one | two)))
 
     def posterior(self, x: Tensor, given: Iterable[str]) -> Tensor:
         """P(y = 1 | x_S).
@@ -107,6 +104,16 @@ class Probit(World):
         c = (weights @ cross) / spread / math.sqrt(self.law.variance)
         beta = torch.as_tensor(threshold, dtype=torch.float64) / spread
         return 0.5 - 2 * torch.as_tensor(special.owens_t(beta.numpy(), (c / (1 - c**2).sqrt()).numpy()))
+
+    def belief(self, x: Mapping[str, Tensor]) -> Tensor:
+        yes = self.posterior(torch.cat([x[m] for m in self.modalities if m in x], -1), x)
+        return torch.stack([1 - yes, yes], -1)
+
+    def prior(self) -> Tensor:
+        return torch.full((2,), 0.5, dtype=torch.float64)
+
+    def _information(self, given: frozenset[str], *, route: str = "trapezoid") -> Interval:
+        return Interval.exact(math.log(2)) - self._entropy(given, route=route)
 
     def _angle(self, given: frozenset[str]) -> Interval:
         rho = self.correlation(given)
@@ -164,6 +171,7 @@ class GaussianProbit(Probit):
     :param scale: c_m, the speed dial. One value is meant for all.
     :param label_noise: σ_y² of the score before its sign is taken, 0 for none.
     :param rho: correlation between the noises of any two modalities.
+    :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
     :raises ArgumentError: as :class:`GaussianRegression`.
 
     Source: derived here.
@@ -179,10 +187,12 @@ class GaussianProbit(Probit):
     scale: tuple[float, ...] = (1.0, 1.0)
     label_noise: float = 0.1
     rho: float = 0.0
+    missingness: Rates = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dims", self.score.dims)
         object.__setattr__(self, "scale", self.score.scale)
+        _ = self.rates
 
     @cached_property
     def score(self) -> GaussianRegression:
@@ -221,6 +231,7 @@ class LatentProbit(Probit):
     :param noise: covariance of all coordinates' noises; () is white noise.
     :param scale: c_m, the speed dial.
     :param label_noise: σ_y² of the score before its sign is taken.
+    :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
     :raises ArgumentError: as :class:`LatentRegression`.
 
     >>> round(LatentProbit(loadings=(((3.0**0.5,),),), weights=(1.0,)).known("bayes_risk", {"a"}).middle, 6)
@@ -234,9 +245,11 @@ class LatentProbit(Probit):
     noise: Matrix = ()
     scale: tuple[float, ...] = (1.0, 1.0)
     label_noise: float = 0.1
+    missingness: Rates = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", self.score.scale)
+        _ = self.rates
 
     @cached_property
     def score(self) -> LatentRegression:

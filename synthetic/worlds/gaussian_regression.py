@@ -19,6 +19,7 @@ from mmtheory.rng import Draws
 from ._dials import names, per_modality
 from ._gaussian_learners import GaussianLaw
 from ._linear_gaussian import LinearGaussian
+from ._missing import Rates
 
 
 @final
@@ -35,6 +36,7 @@ class GaussianRegression(LinearGaussian):
     :param scale: c_m, which moves no information and no risk, only the speed of gradient descent. One value is meant for all.
     :param label_noise: variance of the label noise, 0 for none.
     :param rho: correlation between the noises of any two modalities; 0 is conditional independence given z.
+    :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
     :raises ArgumentError: a dial out of its domain, or lengths that disagree.
 
     Source: derived here (textbook Gaussian conditioning).
@@ -50,6 +52,7 @@ class GaussianRegression(LinearGaussian):
     scale: tuple[float, ...] = (1.0, 1.0)
     label_noise: float = 0.1
     rho: float = 0.0
+    missingness: Rates = 0.0
 
     def __post_init__(self) -> None:
         count = len(names(len(self.snr), self.name))
@@ -64,6 +67,7 @@ class GaussianRegression(LinearGaussian):
             raise ArgumentError(
                 f"{self.name}: expected rho in (-1/(M-1), 1) so that the noise covariance is positive definite, found {self.rho}"
             )
+        _ = self.rates
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -141,7 +145,7 @@ class GaussianRegression(LinearGaussian):
         """Cholesky factor of the M × M correlation of the first coordinates' noises."""
         return torch.linalg.cholesky(self.law.noise)
 
-    def draw(self, n: int, draws: Draws) -> Batch:
+    def draw_complete(self, n: int, draws: Draws) -> Batch:
         z = draws.normal("z", n)
         first = draws.normal("first", n, len(self.snr)) @ self.noise_factor.mT.to(draws.device)
         x: dict[str, Tensor] = {}

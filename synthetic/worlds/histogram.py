@@ -18,6 +18,7 @@ from mmtheory.stats import Interval
 
 from ._dials import names, per_modality
 from ._enumerated import Enumerated
+from ._missing import Rates
 
 
 @final
@@ -28,12 +29,14 @@ class Histogram(Enumerated):
     .. math:: \ln\frac{p(y=1|x)}{p(y=0|x)} = \sum_m s_m u_m(x_m) + t\prod_m u_m(x_m), \qquad u_m(i) = \frac{2i}{a_m-1} - 1
 
     Cell masses are a product of geometric laws. The learner on modalities S labels every cell of their product alphabet with its majority
-    (a fair coin at ties): exact empirical risk minimisation over all labellings, 0–1 loss.
+    (a fair coin at ties): exact empirical risk minimisation over all labellings, 0–1 loss. A modality that may be missing has one more
+    symbol for that, its last, and everything about the learner is exact for what it then sees.
 
     :param cells: alphabet size a_m of each modality, at least 2.
     :param signal: s_m; 0 makes a modality useless on its own.
     :param interaction: t; 0 makes the modalities conditionally independent contributions.
     :param decay: each symbol of a modality is so many times as frequent as the one before it; 1 for uniform inputs.
+    :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
     :raises ArgumentError: a dial out of its domain, or lengths that disagree.
 
     Source: derived here (theory §11.5).
@@ -49,6 +52,7 @@ class Histogram(Enumerated):
     signal: tuple[float, ...] = (1.0, 1.0)
     interaction: float = 0.5
     decay: float = 0.9
+    missingness: Rates = 0.0
 
     def __post_init__(self) -> None:
         names(len(self.cells), self.name)
@@ -57,6 +61,7 @@ class Histogram(Enumerated):
             raise ArgumentError(
                 f"{self.name}: expected cells >= 2 (at most 10⁶ in all) and decay in (0, 1], found {self.cells}, {self.decay}"
             )
+        _ = self.rates
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -83,8 +88,8 @@ class Histogram(Enumerated):
 
     def counts(self, m: int, draws: Draws) -> Tensor:
         """How many of m samples fell into each cell of the table, [*batch, a_1, …, a_M, 2]: the multinomial law itself."""
-        shape = self.table.shape
-        table = (self.table / self.table.sum()).flatten().numpy()
+        shape = self.seen.shape
+        table = (self.seen / self.seen.sum()).flatten().numpy()
         return draws.fill("counts", shape, lambda g, _s: g.multinomial(m, table).reshape(shape)).double()
 
     def learnt(self, counts: Tensor, given: Iterable[str], ties: Tensor) -> Tensor:
@@ -100,7 +105,7 @@ class Histogram(Enumerated):
 
     def risk(self, labels: Tensor) -> Tensor:
         """Exact 0–1 risk of a labelling broadcastable against the cells, [*batch]."""
-        wrong = labels * self.table[..., 0] + (1 - labels) * self.table[..., 1]
+        wrong = labels * self.seen[..., 0] + (1 - labels) * self.seen[..., 1]
         return wrong.sum(list(range(-len(self.cells), 0)))
 
     def empirical_risk(self, labels: Tensor, counts: Tensor) -> Tensor:
@@ -111,7 +116,7 @@ class Histogram(Enumerated):
 
     def bayes_labels(self) -> Tensor:
         """The Bayes rule from all modalities, [a_1, …, a_M]."""
-        return (self.table[..., 1] > self.table[..., 0]).double()
+        return (self.seen[..., 1] > self.seen[..., 0]).double()
 
     def occupancy(self, counts: Tensor, given: Iterable[str]) -> Tensor:
         """How many samples each cell of S holds, [*batch, cells of S]."""
@@ -125,7 +130,7 @@ class Histogram(Enumerated):
 
         .. math:: R_m = \frac1m\sum_c E\,e(\mathrm{Bin}(m, p_c))
         """
-        masses = self.marginal(frozenset(given)).sum(-1)
+        masses = self.seen_marginal(given).sum(-1)
         total = Interval.exact(0.0)
         for p in masses.tolist():
             n, weight, lost = _binomial(m, p)
@@ -137,12 +142,12 @@ class Histogram(Enumerated):
 
         .. math:: \sum_c p_c \sum_n \mathrm{Bin}(n; m, p_c)\,[P_n(1 - q_c) + (1 - P_n)\,q_c], \qquad P_n = P(\text{majority of } n \text{ is } 1)
         """
-        table = self.marginal(frozenset(given))
+        table = self.seen_marginal(given)
         total = Interval.exact(0.0, 1e-10)
         for no, yes in table.tolist():
             p = no + yes
             n, weight, lost = _binomial(m, p)
-            chosen = _majority(n, yes / p)
+            chosen = _majority(n, yes / p if p else 0.5)
             risk = float((weight * (chosen * no + (1 - chosen) * yes)).sum())
             total = total + Interval(risk, risk + lost * p)
         return total
@@ -167,7 +172,7 @@ def _majority(n: Tensor, q: float) -> Tensor:
     """P(Bin(n, q) > n/2) + ½ P(Bin(n, q) = n/2) for each n."""
     from scipy import special
 
-    size = n.numpy()
+    size = n.long().numpy()  # scipy wants a whole number of trials as such
     half = size // 2
     above = special.bdtrc(half, size, q)
     even = size % 2 == 0

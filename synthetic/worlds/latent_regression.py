@@ -18,6 +18,7 @@ from mmtheory.rng import Draws
 from ._dials import names, per_modality
 from ._gaussian_learners import GaussianLaw
 from ._linear_gaussian import LinearGaussian
+from ._missing import Rates
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -36,6 +37,7 @@ class LatentRegression(LinearGaussian):
     :param noise: covariance Ψ of all coordinates together, cross-modality blocks included; () is white noise.
     :param scale: c_m, the speed dial; one value is meant for all.
     :param label_noise: variance of the label noise, 0 for none.
+    :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
     :raises ArgumentError: shapes that disagree, or a noise that is not symmetric positive definite.
 
     Source: derived here.
@@ -51,6 +53,7 @@ class LatentRegression(LinearGaussian):
     noise: Matrix = ()
     scale: tuple[float, ...] = (1.0, 1.0)
     label_noise: float = 0.1
+    missingness: Rates = 0.0
 
     def __post_init__(self) -> None:
         count = len(names(len(self.loadings), self.name))
@@ -69,7 +72,7 @@ class LatentRegression(LinearGaussian):
             raise ArgumentError(
                 f"{self.name}: expected finite dials with scale > 0 and label_noise >= 0, found {self.dials()}"
             )
-        _ = self.law
+        _ = self.law, self.rates
 
     def _numbers(self) -> list[float]:
         """Every dial's numbers in one list."""
@@ -167,7 +170,7 @@ class LatentRegression(LinearGaussian):
         """Cholesky factor of Ψ."""
         return torch.linalg.cholesky(self.law.noise)
 
-    def draw(self, n: int, draws: Draws) -> Batch:
+    def draw_complete(self, n: int, draws: Draws) -> Batch:
         law, at = self.law, draws.device
         z = draws.normal("z", n, len(self.weights))
         noise = draws.normal("noise", n, len(law.scale)) @ self.noise_factor.mT.to(at)

@@ -20,6 +20,7 @@ from mmtheory.stats import Interval
 from ._dials import names
 from ._gaussian_learners import GaussianLaw
 from ._linear_gaussian import LinearGaussian
+from ._missing import Rates
 
 LEAST = 2
 
@@ -41,6 +42,7 @@ class Quad(LinearGaussian):
     :param turn: angle by which each modality's axes are turned against the one before; 0 gives all the same Q.
     :param dim: coordinates of θ and of every modality, at least M.
     :param label_noise: variance of the label noise.
+    :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
     :raises ArgumentError: a dial out of its domain.
 
     Source: theory §11.12 of the specification (W12); derived here.
@@ -57,6 +59,7 @@ class Quad(LinearGaussian):
     turn: float = 0.5
     dim: int = 4
     label_noise: float = 0.1
+    missingness: Rates = 0.0
 
     def __post_init__(self) -> None:
         count = len(names(len(self.norms), self.name))
@@ -71,6 +74,7 @@ class Quad(LinearGaussian):
             raise ArgumentError(
                 f"{self.name}: expected condition >= 1, a finite turn and label_noise >= 0, found {self.dials()}"
             )
+        _ = self.rates
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -151,7 +155,7 @@ class Quad(LinearGaussian):
             scale=torch.ones(len(noise), dtype=torch.float64),
         )
 
-    def draw(self, n: int, draws: Draws) -> Batch:
+    def draw_complete(self, n: int, draws: Draws) -> Batch:
         law, d = self.law, self.dim
         noise = torch.linalg.cholesky(law.noise)
         z = draws.normal("latent", n, len(law.noise))

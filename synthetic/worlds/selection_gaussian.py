@@ -17,16 +17,17 @@ from mmtheory.errors import ArgumentError, InfeasibleError, NotExactError
 from mmtheory.info import ChiDifference, lda_error, lda_information, mmi_decomposition, normal_softplus
 from mmtheory.rng import Draws
 from mmtheory.stats import Interval
-from mmtheory.world import Task, World
+from mmtheory.world import Task
 
 from ._linear_gaussian import blackwell
+from ._missing import Incomplete, Rates
 
 EXPERTS = ("a", "b", "inter")
 
 
 @final
 @dataclass(frozen=True)
-class SelectionGaussian(World):
+class SelectionGaussian(Incomplete):
     r"""Two views of a sign s = ±1 (label 1 is +), selected by how well one, turned by sR, matches the other.
 
     .. math:: a|s \sim N(\kappa_1 s\mu, I), \quad b|s \sim N(\kappa_2 s\nu, I), \quad
@@ -44,6 +45,7 @@ class SelectionGaussian(World):
     :param dim: width of both views.
     :param alignment: :math:`\mu^\top R\nu`; 0 makes both signs equally likely to be kept. Must be ±1 if dim = 1 and both κ ≠ 0.
     :param collider: whether the selection ignores the label.
+    :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
     :raises ArgumentError: a dial out of its domain.
 
     Source: Madaan et al. 2024, the graph of Section 3 (paper); this family derived here.
@@ -60,6 +62,7 @@ class SelectionGaussian(World):
     dim: int = 3
     alignment: float = 0.0
     collider: bool = False
+    missingness: Rates = 0.0
 
     def __post_init__(self) -> None:
         if len(self.kappa) != 2 or not all(map(math.isfinite, self.kappa)) or not 0 <= self.lam < math.inf:
@@ -72,6 +75,7 @@ class SelectionGaussian(World):
             )
         if self.dim == 1 and abs(self.alignment) != 1 and self.kappa[0] * self.kappa[1]:
             raise ArgumentError(f"{self.name}: expected alignment 1 or -1 in one dimension, found {self.alignment}")
+        _ = self.rates
 
     @classmethod
     def from_targets(cls, *, synergy: float, dim: int = 3) -> Self:
@@ -128,7 +132,7 @@ class SelectionGaussian(World):
         covariance = torch.linalg.inv(self.precision(sign))
         return covariance @ shift, (covariance + covariance.T) / 2
 
-    def draw(self, n: int, draws: Draws) -> Batch:
+    def draw_complete(self, n: int, draws: Draws) -> Batch:
         noise = draws.normal("noise", n, 2 * self.dim)
         label = draws.integers("label", 2, n)
         sides = [self.moments(sign) for sign in (-1, 1)]
@@ -173,6 +177,13 @@ class SelectionGaussian(World):
         (view,) = x
         slope, constant = self.unimodal(view)
         return x[view] @ slope + constant
+
+    def belief(self, x: Mapping[str, Tensor]) -> Tensor:
+        odds = self.log_odds(x)
+        return torch.sigmoid(torch.stack([-odds, odds], -1))
+
+    def prior(self) -> Tensor:
+        return torch.full((2,), 0.5, dtype=torch.float64)
 
     def unimodal(self, view: str) -> tuple[Tensor, float]:
         r"""Slope and constant of the log-odds given one view alone, on the selected data.
@@ -248,7 +259,7 @@ class SelectionGaussian(World):
         law = ChiDifference(self.dim, lam, lam / thin, constant, first, second)
         return law.softplus() if softplus else law.negative()
 
-    def exact(self) -> Mapping[tuple[str, str], Callable[[frozenset[str]], Interval]]:
+    def exact_complete(self) -> Mapping[tuple[str, str], Callable[[frozenset[str]], Interval]]:
         known: dict[tuple[str, str], Callable[[frozenset[str]], Interval]] = {
             ("bayes_risk", "noncentral chi"): self._risk,
             ("information", "noncentral chi"): self._information,

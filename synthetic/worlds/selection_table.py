@@ -15,6 +15,7 @@ from mmtheory.errors import ArgumentError
 
 from ._dials import names
 from ._enumerated import MOST_CELLS, Enumerated
+from ._missing import Rates
 
 
 @final
@@ -30,6 +31,7 @@ class SelectionTable(Enumerated):
     :param kappa: one strength a modality (2 to 8 of them); 0 is a symbol independent of the label.
     :param lam: strength of the interaction.
     :param symbols: A; all tables have A^(M+1) cells.
+    :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
     :raises ArgumentError: a dial out of its domain, or more than 2·10⁷ cells.
 
     Source: Madaan et al. 2024, the graph of Section 3 (paper); this family derived here.
@@ -44,6 +46,7 @@ class SelectionTable(Enumerated):
     kappa: tuple[float, ...] = (1.0, 0.5)
     lam: float = 1.0
     symbols: int = 3
+    missingness: Rates = 0.0
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.kappa) <= 8 or not all(map(math.isfinite, self.kappa)) or not 0 <= self.lam < math.inf:
@@ -52,6 +55,7 @@ class SelectionTable(Enumerated):
             raise ArgumentError(
                 f"{self.name}: expected at least 2 symbols and at most {MOST_CELLS} cells, found {self.symbols} symbols"
             )
+        _ = self.rates
 
     @property
     def modalities(self) -> tuple[str, ...]:

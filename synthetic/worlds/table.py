@@ -17,6 +17,7 @@ from mmtheory.stats import Interval
 
 from ._enumerated import MOST_CELLS, ROUNDING, Answer, Enumerated
 from ._gates import GATES, channels, composite, noisy, subsystems
+from ._missing import Rates
 
 
 @final
@@ -33,6 +34,7 @@ class Table(Enumerated):
     :param bits: composite: redundant, unique to each modality, synergistic.
     :param label_noise: probability that the label is replaced by another one, all alike; 0 for none.
     :param joint: with gate ``joint``, the table itself, nested as [x₁][x₂]…[y].
+    :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
     :raises ArgumentError: a dial out of its domain, more than 2·10⁷ cells.
 
     Source: derived here; the gates are the field's (Bertschinger et al. 2014, known).
@@ -49,6 +51,7 @@ class Table(Enumerated):
     bits: tuple[int, ...] = (1, 1, 1, 1)
     label_noise: float = 0.0
     joint: tuple[Any, ...] = ()
+    missingness: Rates = 0.0
 
     def __post_init__(self) -> None:
         known = (*GATES, "bsc", "composite", "joint")
@@ -60,6 +63,7 @@ class Table(Enumerated):
             raise ArgumentError(f"{self.name}: expected flips in [0, 1] and bits >= 0, found {self.flip}, {self.bits}")
         if self.table.numel() > MOST_CELLS:
             raise ArgumentError(f"{self.name}: expected at most {MOST_CELLS} cells, found {self.table.numel()}")
+        _ = self.rates
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -105,20 +109,22 @@ class Table(Enumerated):
         return cls("joint", joint=nested)
 
     def risk(self, model: Callable[[Mapping[str, Tensor]], Tensor]) -> Interval:
-        """Exact 0–1 risk of any predictor, from its answer on every input cell.
+        """Exact 0–1 risk of any predictor, from its answer on every input cell; an absent modality shows it the symbol 0, as samples do.
 
         :param model: maps every modality's symbols [n] to labels [n] or to scores [n, classes], the largest of which it predicts.
         """
-        shape = self.table.shape[:-1]
+        shape = self.seen.shape[:-1]
         cells = torch.unravel_index(torch.arange(math.prod(shape)), shape)
-        answer = model(dict(zip(self.modalities, cells, strict=True)))
+        whole = self.table.shape[:-1]
+        shown = [torch.where(cell < size, cell, 0) for cell, size in zip(cells, whole, strict=True)]
+        answer = model(dict(zip(self.modalities, shown, strict=True)))
         label = answer.argmax(-1) if answer.dim() == 2 else answer.long()
-        flat = self.table.reshape(-1, self.classes)
+        flat = self.seen.reshape(-1, self.classes)
         wrong = flat.sum(-1) - flat.gather(-1, label[:, None])[:, 0]
         return Interval.exact(float(wrong.sum()), ROUNDING)
 
-    def exact(self) -> Mapping[tuple[str, str], Answer]:
-        known = dict(super().exact())
+    def exact_complete(self) -> Mapping[tuple[str, str], Answer]:
+        known = dict(super().exact_complete())
         if len(self.modalities) == 2 and self.gate != "joint" and (self.gate != "composite" or self.label_noise == 0):
             for atom in ("redundancy", "unique", "synergy"):
                 known[atom, "closed form"] = partial(self._closed_atom, atom=atom)

@@ -12,15 +12,17 @@ import torch
 from torch import Tensor
 
 from mmtheory.batch import Batch
-from mmtheory.errors import ArgumentError
+from mmtheory.errors import ArgumentError, NotExactError
 from mmtheory.rng import Draws
 from mmtheory.stats import Interval
-from mmtheory.world import Task, World
+from mmtheory.world import Task
+
+from ._missing import Incomplete, Rates
 
 
 @final
 @dataclass(frozen=True)
-class TwoDials(World):
+class TwoDials(Incomplete):
     r"""Balanced classes seen twice: ``signal`` coordinates of class mean plus noise among unit nuisance ones, randomly rotated.
 
     .. math:: x^m = Q_m\,[\,c_m(\mu^m_y + \sigma_m\varepsilon),\; \nu\,], \qquad
@@ -38,6 +40,7 @@ class TwoDials(World):
     :param signal: coordinates that carry the class, per modality.
     :param nuisance: coordinates that do not.
     :param spread: standard deviation of the class means' coordinates.
+    :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
     :raises ArgumentError: a dial out of its domain.
 
     Source: methods §16.1 of the specification (derived here): the laboratory of the balancing methods.
@@ -55,6 +58,7 @@ class TwoDials(World):
     signal: int = 6
     nuisance: int = 18
     spread: float = 1.1
+    missingness: Rates = 0.0
 
     def __post_init__(self) -> None:
         if min(self.speed, self.information) < 0 or not math.isfinite(self.speed + self.information):
@@ -65,12 +69,13 @@ class TwoDials(World):
             raise ArgumentError(
                 f"{self.name}: expected classes >= 2, signal >= 1, nuisance >= 0 and finite spread >= 0, found {self.dials()}"
             )
+        _ = self.rates
 
     @property
     def modalities(self) -> tuple[str, ...]:
         return ("a", "b")
 
-    def draw(self, n: int, draws: Draws) -> Batch:
+    def draw_complete(self, n: int, draws: Draws) -> Batch:
         y = draws.integers("label", self.classes, n)
         width = self.signal + self.nuisance
         x: dict[str, Tensor] = {}
@@ -84,8 +89,13 @@ class TwoDials(World):
             x[m] = _turned(torch.cat([told, rest[..., self.signal :]], -1), rotation)
         return Batch(x, y)
 
-    def exact(self) -> Mapping[tuple[str, str], Callable[[frozenset[str]], Interval]]:
+    def exact_complete(self) -> Mapping[tuple[str, str], Callable[[frozenset[str]], Interval]]:
         return {("label_entropy", "uniform"): lambda _given: Interval.exact(math.log(self.classes), 1e-15)}
+
+    def belief(self, x: Mapping[str, Tensor]) -> Tensor:
+        raise NotExactError(
+            f"{self.name}: expected a world whose law is one, found one task a stream, of unknown means"
+        )
 
 
 def _turned(x: Tensor, rotation: Tensor) -> Tensor:

@@ -110,3 +110,19 @@ def test_every_world_answers_at_its_defaults(name: str) -> None:
     for known in told["subsets"].values():
         for low, high in known.values():
             assert low is None or high is None or low <= high
+
+
+def test_missingness_from_the_command_line():
+    assert build(WORLDS["gaussian-regression"], ("missingness=0.3",)).dials()["missingness"] == 0.3
+    assert build(WORLDS["gaussian-regression"], ("missingness=0.3,0.5",)).dials()["missingness"] == (0.3, 0.5)
+    three = build(WORLDS["gaussian-discriminant"], ("missingness=0.1,0.2,0.3",))
+    assert three.modalities == ("a", "b", "c")
+    told = answers(build(WORLDS["gaussian-regression"], ("missingness=1",)))
+    assert all(known["information"][1] < 1e-12 for known in told["subsets"].values())
+
+
+def test_a_decomposition_that_is_not_exact_comes_with_its_reason():
+    told = answers(build(WORLDS["gaussian-regression"], ("missingness=0.5,0.1",)))
+    assert told["pid"] is None
+    assert "missing at least as often" in told["pid_unknown"]
+    assert "pid_unknown" not in answers(WORLDS["gaussian-regression"]())

@@ -33,3 +33,4 @@ from ._rademacher import labelling_complexity as labelling_complexity
 from ._rademacher import massart as massart
 from ._rademacher import product_supremum as product_supremum
 from ._rademacher import sampled as sampled
+from ._scatter import Scatter as Scatter

@@ -51,10 +51,10 @@ def check_claim(claim: Claim[Any], *, stream: Stream | None = None) -> None:
 def mute(world: W) -> W:
     """The same world, which cannot be sampled."""
 
-    def draw(self: World, n: int, draws: object) -> object:  # noqa: ARG001
+    def draw(self: World, n: int, *args: object, **kwargs: object) -> object:  # noqa: ARG001
         raise AssertionError(f"{self.name}: an analytic side asked for samples")
 
-    return _disguised(world, "Mute", {"draw": draw})
+    return _disguised(world, "Mute", dict.fromkeys(("draw", "scatter"), draw))
 
 
 def blind(world: W) -> W:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from torch import Tensor
 
 from mmtheory.batch import Batch
-from mmtheory.bounds import least_squares
+from mmtheory.bounds import Scatter, least_squares
 from mmtheory.claims import Trial
 from mmtheory.stats import Interval
 from mmtheory.world import World
-from synthetic.worlds import GaussianLaw
+from synthetic.worlds import GaussianLaw, LinearGaussian
 
 AT_ONCE = 16_000_000
 
@@ -30,6 +30,14 @@ def data_sets(world: World, size: int, width: int, trial: Trial) -> Iterator[Bat
         yield Batch({m: x.reshape(count, size, -1) for m, x in long.x.items()}, long.y.reshape(count, size))
 
 
+def scatters(world: LinearGaussian, size: int, trial: Trial) -> Iterator[Scatter]:
+    """What ``trial.n`` data sets of ``size`` samples tell a linear learner, drawn without the samples (``world.scatter``), in pieces."""
+    piece = max(1, AT_ONCE // (4 * world.law.covariance.numel()))
+    for k, start in enumerate(range(0, trial.n, piece)):
+        count = min(piece, trial.n - start)
+        yield world.scatter(size, stream=trial.stream.child("scatter", size, k), count=(count,), device=trial.device)
+
+
 def fit(batch: Batch, given: Iterable[str]) -> Tensor:
     """Least-squares weights of each replicate on the modalities of S, no intercept: [*batch_shape, d_S]."""
     return least_squares(batch.only(given).stacked(), batch.y).weights
@@ -39,12 +47,6 @@ def population_error(law: GaussianLaw, weights: Tensor, given: Iterable[str]) ->
     """E(y − ŵᵀx_S)² by expanding the square with the law's moments: no conditioning, hence no exact answer, is used."""
     cov, cross = law.block(given)
     return law.variance - 2 * weights @ cross + ((weights @ cov) * weights).sum(-1)
-
-
-def training_error(batch: Batch, weights: Tensor, given: Iterable[str]) -> Tensor:
-    """Mean squared error of each replicate's fit on its own sample."""
-    x = batch.only(given).stacked()
-    return ((batch.y - (x @ weights[..., None])[..., 0]) ** 2).mean(-1)
 
 
 def crossing(differences: Mapping[int, Interval]) -> Interval:

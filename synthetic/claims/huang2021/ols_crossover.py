@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmtheory.claims import Budget, Claim, Control, Sides, Source, Trial, misstated
 from mmtheory.stats import Interval, student
-from synthetic.claims._fits import crossing, data_sets, fit, population_error
+from synthetic.claims._fits import crossing, population_error, scatters
 from synthetic.worlds import GaussianRegression
 
 
@@ -21,8 +21,8 @@ class OlsCrossover(Claim[GaussianRegression]):
 
     .. math:: n^* = 1 + \frac{\sigma_N^2 d_M - \sigma_M^2 d_N}{\sigma_N^2 - \sigma_M^2}
 
-    The empirical side brackets the crossing: the two fits of one sample are compared on a grid of sizes, and the bracket runs from the
-    last size where fewer certainly win to the first where more certainly do.
+    The empirical side brackets the crossing: the two fits of one sample (its scatter, drawn by Bartlett's factor) are compared on a grid
+    of sizes, and the bracket runs from the last size where fewer certainly win to the first where more certainly do.
 
     :param law: ``first order`` replaces (n−1)/(n−d−1) by 1 + d/n, a mistake for the control.
     """
@@ -49,8 +49,9 @@ class OlsCrossover(Claim[GaussianRegression]):
         differences: dict[int, Interval] = {}
         for n in self.grid:
             parts = list[Tensor]()
-            for batch in data_sets(world, n, sum(world.dims), trial):
-                few, many = (population_error(world.law, fit(batch, s), s) for s in (self.fewer, self.more))
+            for sums in scatters(world, n, trial):
+                fits = ((s, sums.only(world.law.columns(s)).least_squares()) for s in (self.fewer, self.more))
+                few, many = (population_error(world.law, w, s) for s, w in fits)
                 parts.append(few - many)
             differences[n] = student(torch.cat(parts), alpha=trial.alpha / len(self.grid))
         return {"n*": crossing(differences)}

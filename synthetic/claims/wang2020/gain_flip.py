@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmtheory.claims import Budget, Claim, Control, Sides, Source, Trial
 from mmtheory.stats import Interval, student
-from synthetic.claims._fits import crossing, data_sets, fit, population_error
+from synthetic.claims._fits import crossing, population_error, scatters
 from synthetic.worlds import GaussianRegression
 
 
@@ -49,8 +49,9 @@ class GainFlip(Claim[GaussianRegression]):
         gains: dict[int, Interval] = {}
         for n in self.grid:
             parts = list[Tensor]()
-            for batch in data_sets(world, n, sum(world.dims), trial):
-                error = population_error(world.law, fit(batch, [self.modality]), [self.modality])
+            for sums in scatters(world, n, trial):
+                weights = sums.only(world.law.columns([self.modality])).least_squares()
+                error = population_error(world.law, weights, [self.modality])
                 parts.append(world.law.variance - error)
             gains[n] = student(torch.cat(parts), alpha=trial.alpha / len(self.grid))
         return {"n at which ΔG = 0": crossing(gains)}

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmtheory.claims import Budget, Claim, Control, Sides, Source, Trial
 from mmtheory.info import subsets
 from mmtheory.stats import Interval, student
-from synthetic.claims._fits import data_sets, fit, population_error, training_error
+from synthetic.claims._fits import population_error, scatters
 from synthetic.worlds import GaussianRegression
 
 
@@ -22,8 +22,8 @@ class OlsBlend(Claim[GaussianRegression]):
 
     .. math:: \Delta O = v_S d_S\frac{2n-d_S-1}{n(n-d_S-1)}, \qquad \Delta G = \mathrm{Var}(y) - v_S\frac{n-1}{n-d_S-1}
 
-    Two cases a subset. The empirical side fits each subset on the same samples, takes training errors from the sample and population
-    errors from the law's moments.
+    Two cases a subset. The empirical side fits each subset on the same samples (their scatter, drawn by Bartlett's factor), takes training
+    errors from the scatter and population errors from the law's moments.
 
     :param law: ``first order`` is ΔO = 2 v d/n, ``no noise`` takes Var(y) without the label noise; mistakes for the controls.
     """
@@ -48,15 +48,16 @@ class OlsBlend(Claim[GaussianRegression]):
     def empirical(self, world: GaussianRegression, trial: Trial) -> Sides:
         chosen = list(subsets(world.modalities))
         found: dict[str, list[Tensor]] = {f"Δ{q} of {','.join(sorted(s))}": [] for s in chosen for q in "GO"}
-        for batch in data_sets(world, self.size, sum(world.dims), trial):
+        for sums in scatters(world, self.size, trial):
             for s in chosen:
-                name, w = ",".join(sorted(s)), fit(batch, s)
+                name, own = ",".join(sorted(s)), sums.only(world.law.columns(s))
+                w = own.least_squares()
                 test = population_error(world.law, w, s)
                 # The best predictor's own difference of errors has mean 0 and carries nearly all of the noise: it is subtracted.
                 best = world.law.coefficients(s)
-                noise = population_error(world.law, best, s) - training_error(batch, best, s)
+                noise = population_error(world.law, best, s) - own.error(best)
                 found[f"ΔG of {name}"].append(world.law.variance - test)
-                found[f"ΔO of {name}"].append(test - training_error(batch, w, s) - noise)
+                found[f"ΔO of {name}"].append(test - own.error(w) - noise)
         return {case: student(torch.cat(parts), alpha=trial.alpha / len(found)) for case, parts in found.items()}
 
     def controls(self) -> tuple[Control, ...]:

@@ -187,6 +187,11 @@ def _tell(ran: Ran, *, as_json: bool) -> None:
                 for method in dict.fromkeys(r["method"] for r in here):
                     table.add_row(method, *(_cell(r) for r in here if r["method"] == method))
                 console.print(table)
+            for r in (r for r in rows if r["dial"] == dial and r["metric"] == "accuracy" and r["stopped"]):
+                console.print(
+                    f"{r['method']} at {dial} {level(r['level'])}: {r['stopped']} of {r['seeds'] + r['stopped']} seeds were stopped, their loss was no "
+                    "longer finite", soft_wrap=True,
+                )  # fmt: skip
             _tell_gaps(console, [g for g in ran.found["gaps"] if g["dial"] == dial])
             for r in (r for r in ran.found["mechanisms"] if r["dial"] == dial):
                 console.print(

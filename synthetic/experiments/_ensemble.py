@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,8 +52,8 @@ def _evidence(found: Ensemble, drawn: Parts) -> dict[str, Tensor]:
 
 
 def _over_seeds(traces: Tensor) -> dict[str, list[float | None]]:
-    """Mean, low and high at each epoch. Shape: traces [seed, epoch]."""
-    told = [summary(epoch) for epoch in traces.double().mT.tolist()]
+    """Mean, low and high at each epoch, over the seeds that still have a number then. Shape: traces [seed, epoch]."""
+    told = [summary([v for v in epoch if math.isfinite(v)]) for epoch in traces.double().mT.tolist()]
     return {name: [epoch[name] for epoch in told] for name in ("mean", "low", "high")}
 
 

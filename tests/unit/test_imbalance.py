@@ -9,7 +9,7 @@ from mmtheory.errors import ArgumentError
 from mmtheory.experiment import Serial, Store, summary
 from mmtheory.methods import METHODS
 from mmtheory.rng import Stream
-from synthetic.experiments._ensemble import measure
+from synthetic.experiments._ensemble import _over_seeds, measure
 from synthetic.experiments._inputs import parts, world_at
 from synthetic.experiments._run import run
 from synthetic.experiments.gaps import gaps
@@ -272,3 +272,16 @@ def test_a_world_of_regression_is_asked_for_the_sign():
     raw = world.sample(60, stream=Stream(0), replicates=range(2))
     assert torch.equal(drawn.train.y, (raw.y[:, :40] > 0).long())
     assert drawn.classes == 2
+
+
+def test_seeds_that_stopped_are_counted_and_the_others_are_shown(tmp_path):
+    found = run(small(rates=(1e6,)), tmp_path / "run", lambda _count: Serial())
+    assert not found.failures
+    for r in found.found["rows"]:
+        assert r["stopped"] + r["seeds"] == 3
+        assert (r["mean"] is None) is (r["stopped"] == 3)
+    assert any(r["stopped"] == 3 for r in found.found["rows"])
+    assert (tmp_path / "run/report.html").exists()
+    some = _over_seeds(torch.tensor([[1.0, torch.nan], [3.0, 5.0], [2.0, torch.inf]]))
+    assert some["mean"] == [2.0, 5.0]
+    assert some["low"][1] is None

@@ -41,6 +41,7 @@ from ._mmpareto import MMPareto as MMPareto
 from ._ngdiff import NGDiff as NGDiff
 from ._ngdiff import gen_optimum as gen_optimum
 from ._ngdiff import gen_rate as gen_rate
+from ._ngdiff import gen_step as gen_step
 from ._nnqp import nnqp as nnqp
 from ._nnqp import nnqp_by_enumeration as nnqp_by_enumeration
 from ._pcd import PCD as PCD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -83,6 +84,33 @@ def gen_rate(below: Tensor, here: Tensor, above: Tensor, rate: Tensor, *, memory
     0.5
     """
     return _blend(gen_optimum(below, here, above, rate), rate, memory)
+
+
+def gen_step(
+    loss: Callable[[Tensor], Tensor], start: Tensor, move: Tensor, factor: Tensor, here: Tensor, *, memory: float = 0.9
+) -> Tensor:
+    r"""The next factor on a proposed move, from the losses on either side of it: two forward passes.
+
+    .. math:: L_\pm = L(\theta \pm s\,u), \qquad s^* = \frac{g^\top(-u)}{u^\top H u} \text{ on a quadratic}, \qquad s \leftarrow \text{gen\_rate}(L_-, L_0, L_+, s)
+
+    On a quadratic the factor approaches s* from its own side and never passes it: |s' − s*| = a |s − s*| once s lies within a factor 2 of s*,
+    so that a step from s ≤ s* lowers the loss by at least (1 − (1 − s/s*)²) of what the exact line search does.
+
+    Shape: start and move ``[*batch, P]``, factor and here (the loss at start) ``[*batch]``; ``loss`` maps ``[*batch, P]`` to ``[*batch]``.
+
+    :param memory: a; 0 jumps to the clipped optimum.
+    :raises ArgumentError: memory outside [0, 1].
+
+    Source: Bu & Xu 2025, GeN (paper); the contraction is derived here.
+
+    >>> x = torch.tensor([4.0])
+    >>> gen_step(lambda p: (p**2).sum(-1) / 2, x, -x, torch.tensor(0.75), torch.tensor(8.0), memory=0.0).item()
+    1.0
+    """
+    moved = factor[..., None] * move
+    below, above = loss(start - moved), loss(start + moved)
+    dtype = factor.dtype
+    return gen_rate(below.to(dtype), here.to(dtype), above.to(dtype), factor, memory=memory)
 
 
 def gen_optimum(below: Tensor, here: Tensor, above: Tensor, rate: Tensor) -> Tensor:

@@ -75,10 +75,15 @@ def test_pre_training_predicts_what_another_modality_knows():
     batch = data("abc", n=200)
     run = trainer(MinVI(pretrain=30), batch, "abc", epochs=30)
     losses = []
-    run.watch = lambda step, _gradients, by_hand: losses.append(float(run.method.variation(step).detach()))
+
+    def watch(step, _gradients, by_hand):
+        if step.index == 0 and step.epoch in {0, 29}:
+            losses.append(float(run.method.variation(step).detach()))
+
+    run.watch = watch
     run.run()
     ceiling = 3 / 2
-    assert losses[-1] < 0.5 * ceiling < ceiling < 1.5 * losses[0]
+    assert losses[-1] < 0.5 * ceiling < 0.7 * losses[0]
     gone = {m: torch.zeros_like(batch.y, dtype=torch.bool) for m in "ab"}
     heard = run.predict(Batch(batch.x, batch.y, gone))
     assert (heard.argmax(-1) == batch.y).double().mean() > 0.6
@@ -151,7 +156,7 @@ def test_every_objective_learns_what_one_modality_knows_of_the_other(objective):
     """From one modality the shared layer tells the label better than the most frequent class would."""
     batch = data(n=200, bits=True)
     run = trainer(
-        Boltzmann(objective, keep=0.5 if objective == "subset" else 0.0, hidden=16, steps=3), batch, epochs=40
+        Boltzmann(objective, keep=0.5 if objective == "subset" else 0.0, hidden=16, steps=3), batch, epochs=25
     ).run()
     gone = {"b": torch.zeros_like(batch.y, dtype=torch.bool)}
     assert (run.predict(Batch(batch.x, batch.y, gone)).argmax(-1) == batch.y).double().mean() > 0.55
@@ -175,11 +180,11 @@ def test_the_deep_network_needs_its_layers_pre_trained():
         for x in batch.x.values()
         for k in range(3)
     )
-    plain = trainer(Boltzmann(**options), batch, "abc", epochs=20).run()
+    plain = trainer(Boltzmann(**options), batch, "abc", epochs=10).run()
     assert loss(plain) > means - 0.1
     run = trainer(Boltzmann(greedy=20, **options), batch, "abc", epochs=90).run()
     assert loss(run) < cause + 0.2 * (means - cause)
-    fine = trainer(Boltzmann(direction="->c", keep=0.1, **options), batch, "abc", epochs=110)
+    fine = trainer(Boltzmann(direction="->c", keep=0.1, **options), batch, "abc", epochs=100)
     fine.start_from(run)
     fine.run()
     assert loss(fine, direction="->c") < loss(run, direction="->c")

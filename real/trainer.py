@@ -112,14 +112,12 @@ class Fit:
     def run(self, told: Told = lambda _line: None) -> Fit:
         """Train up to the recipe's number of epochs, keeping the state that was best on validation.
 
-        :raises ArgumentError: the loss stopped being finite; the checkpoint of the epoch before stays.
+        :raises ArgumentError: the loss stopped being finite, or the device has no memory left; the checkpoint of the epoch before stays.
         """
         board = self._board()
         while self.trainer.epoch < self.recipe.epochs:
             start = time.perf_counter()
-            self.trainer.run(1)
-            if self.device.startswith("cuda"):
-                torch.cuda.synchronize(self.device)
+            self._epoch()
             spent = time.perf_counter() - start
             if self.trainer.stopped:
                 raise ArgumentError(
@@ -135,6 +133,17 @@ class Fit:
         if board is not None:
             board.close()
         return self
+
+    def _epoch(self) -> None:
+        """One epoch, to its end on the device."""
+        try:
+            self.trainer.run(1)
+            if self.device.startswith("cuda"):
+                torch.cuda.synchronize(self.device)
+        except torch.OutOfMemoryError as error:
+            raise ArgumentError(
+                f"train: expected a mini-batch that fits on {self.device}, found no memory left for {self.recipe.batch_size} samples; take more --accumulate than {self.recipe.accumulate}, or a smaller --batch-size"
+            ) from error
 
     def _board(self) -> Board | None:
         """Where the first process writes for TensorBoard, if it was asked to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from pathlib import Path
 
@@ -37,6 +38,24 @@ def test_a_killed_training_goes_on_to_the_same_bytes(spawn, double: Path, tmp_pa
     killed, whole = (json.loads((tmp_path / f / "result.json").read_text()) for f in ("killed", "whole"))
     assert killed["test"] == whole["test"]
     assert killed["shapley"] == whole["shapley"]
+
+
+def test_two_processes_as_torchrun_starts_them(spawn, run, double: Path, tmp_path: Path) -> None:
+    words = ["train", "htad", "--root", str(double), "--method", "ogm-ge", "--epochs", "3", "--batch-size", "14"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    both = [spawn(*words, "--out", "both", RANK=str(r), LOCAL_RANK=str(r), **place) for r in range(2)]
+    for process in both:
+        told, complaint = process.communicate(timeout=120)
+        assert process.returncode == 0, complaint
+    assert told == "", "the first process tells, the others do not"
+    assert run(*words, "--out", "alone").returncode == 0
+    two, one = (json.loads((tmp_path / f / "result.json").read_text()) for f in ("both", "alone"))
+    assert (two["processes"], one["processes"]) == (2, 1)
+    assert two["best_epoch"] == one["best_epoch"]
+    assert two["test"]["accuracy"] == one["test"]["accuracy"]
+    assert two["test"]["nll"] == pytest.approx(one["test"]["nll"], rel=1e-3)
 
 
 @pytest.mark.parametrize(

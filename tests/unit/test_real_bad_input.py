@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load, save
 
 from mmtheory.__main__ import main
-from mmtheory.errors import DataError, StoreError
+from mmtheory.errors import ArgumentError, DataError, StoreError
+from mmtheory.training import Trainer
 from real.data import DATASETS
 from real.data._prepared import JOURNAL, Preparation, damaged, folder_of
 from real.recipe import Recipe
@@ -163,6 +164,21 @@ def test_a_disk_that_fills_up_during_preparation_keeps_its_blocks(copy, monkeypa
     Preparation(data, folder).run(lambda done, _all: told.append(done))
     assert told[0] > 0
     assert not list(damaged(folder))
+
+
+def test_a_device_without_memory_keeps_the_checkpoint_before(doubles, tmp_path, monkeypatch):
+    fit = Fit(DATASETS["htad"](doubles["htad"]), Recipe(epochs=3, width=8), folder=tmp_path)
+    real = Trainer.run
+
+    def full(self, epochs=None):
+        if self.epoch == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, epochs)
+
+    monkeypatch.setattr(Trainer, "run", full)
+    with pytest.raises(ArgumentError, match="found no memory left for 64 samples; take more --accumulate than 1"):
+        fit.run()
+    assert Fit(fit.data, fit.recipe, folder=tmp_path).resume().trainer.epoch == 1
 
 
 @pytest.mark.parametrize("what", ["nowhere", "file"])

@@ -121,7 +121,7 @@ def test_a_rate_far_too_small_is_doubled_to_the_line_search_of_its_own_loss():
         y = at.train_data.y.expand(2, -1)
         return torch.nn.functional.cross_entropy(logits.mT, y, reduction="none").mean(-1)
 
-    assert (fused(t) < fused(slow)).all()
+    assert (fused(t) <= fused(slow) * (1 + 1e-9)).all()
     assert (fused(t) < 0.5 * fused(slow)).any()
 
 

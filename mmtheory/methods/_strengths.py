@@ -25,6 +25,19 @@ def ranged(name: str, value: Strength, low: float = 0.0, high: float = math.inf)
     return value
 
 
+def epochs(name: str, value: int) -> int:
+    """The number of epochs itself, if it is one.
+
+    :raises ArgumentError: a negative number.
+
+    >>> epochs("warmup", 0)
+    0
+    """
+    if value < 0:
+        raise ArgumentError(f"{name}: expected a number of epochs >= 0, found {value}")
+    return value
+
+
 def off(value: Strength) -> bool:
     """Whether a strength is the number zero, so that its term is left out (a tensor of zeros is multiplied through)."""
     return not isinstance(value, Tensor) and value == 0

@@ -14,7 +14,7 @@ from mmtheory.rng import Draws
 from ._contribution import Contributing, Contribution
 from ._method import Card, Gradients, Method, Step, Strength, View, per_replicate
 from ._scores import label_scores
-from ._strengths import off, ranged
+from ._strengths import epochs, off, ranged
 
 
 @final
@@ -57,7 +57,8 @@ class InfoReg(Contributing):
     ) -> None:
         named = beta if isinstance(beta, Mapping) else {"": beta}
         self.beta = {m: ranged(f"inforeg: beta {m}".rstrip(), b) for m, b in named.items()}
-        self.gap, self.window, self.contribution = ranged("inforeg: gap", gap), window, contribution
+        self.gap, self.contribution = ranged("inforeg: gap", gap), contribution
+        self.window = epochs("inforeg: window", window)
 
     def bind(self, model: MultimodalModel, draws: Draws) -> None:
         super().bind(model, draws)

@@ -13,7 +13,7 @@ from mmtheory.errors import ArgumentError
 from ._contribution import Contributing, Contribution
 from ._method import Card, Gradients, Method, Step, Strength
 from ._scores import Reference, discrepancy, label_scores, ogm_coefficient, referenced
-from ._strengths import ranged
+from ._strengths import epochs, ranged
 
 Form = Literal["cvpr", "journal"]
 Enhancement = Literal["off", "paper", "matched"]
@@ -72,7 +72,8 @@ class OGM(Contributing):
         self.form: Form = form
         self.ge: Enhancement = ge
         self.reference: Reference = referenced(reference)
-        self.start, self.end, self.contribution = start, end, contribution
+        self.start, self.end = epochs("ogm: start", start), epochs("ogm: end", end)
+        self.contribution = contribution
 
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
         if not self.start <= step.epoch <= self.end:

@@ -15,6 +15,7 @@ from mmtheory.rng import Draws
 from ._contribution import Contributing, Contribution
 from ._method import Card, Method, Step, Strength, per_replicate
 from ._scores import Reference, discrepancy, label_scores, referenced
+from ._strengths import epochs
 
 Scale = Literal["none", "exact", "shared"]
 
@@ -68,7 +69,7 @@ class OPM(Contributing):
                 raise ArgumentError(f"opm: expected {name} in [0, {top}], found {value}")
         if scale not in {"none", "exact", "shared"}:
             raise ArgumentError(f"opm: expected scale none, exact or shared, found {scale!r}")
-        self.q_base, self.lam, self.p_exe, self.warmup = q_base, lam, p_exe, warmup
+        self.q_base, self.lam, self.p_exe, self.warmup = q_base, lam, p_exe, epochs("opm: warmup", warmup)
         self.scale: Scale = scale
         self.reference: Reference = referenced(reference)
         self.contribution = contribution

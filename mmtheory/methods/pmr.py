@@ -17,7 +17,7 @@ from mmtheory.rng import Draws
 from ._late import entropy, own_cross_entropy
 from ._method import Card, Method, Step, Strength, View, per_replicate
 from ._scores import label_scores
-from ._strengths import off, ranged
+from ._strengths import epochs, off, ranged
 
 Ratio = Literal["clipped", "binary"]
 
@@ -72,7 +72,8 @@ class PMR(Method):
             raise ArgumentError(
                 f"pmr: expected momentum in [0, 1], subset in (0, 1], ratio clipped or binary, found {momentum}, {subset}, {ratio!r}"
             )
-        self.alpha, self.mu, self.entropy_epochs = ranged("pmr: alpha", alpha), ranged("pmr: mu", mu), entropy_epochs
+        self.alpha, self.mu = ranged("pmr: alpha", alpha), ranged("pmr: mu", mu)
+        self.entropy_epochs = epochs("pmr: entropy_epochs", entropy_epochs)
         self.momentum, self.subset = momentum, subset
         self.ratio: Ratio = ratio
 

@@ -95,6 +95,22 @@ def test_half_precision_gives_unscaled_float32_gradients(precision, accumulate, 
         assert 0 < far(found, wanted) < (0.05 if precision == "bf16" else 0.01)
 
 
+def test_parts_keep_nothing_but_the_inputs():
+    x = Stream(3).draws().normal("x", 12, 3, 8, 8).float()
+    kept = {}
+    for accumulate in (1, 4):
+        encoder, sizes = Passed(Tall(), Passes(accumulate=accumulate)), []
+
+        def pack(t, sizes=sizes):
+            sizes.append(t.numel() * t.element_size())
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            encoder(x)
+        kept[accumulate] = sum(sizes)
+    assert kept[4] == x.numel() * x.element_size() < kept[1]
+
+
 def test_what_is_avoided_is_real():
     """Autocast alone loses a small gradient in fp16 and overflows with a large one."""
     x = Stream(3).draws().normal("x", 10, 3, 8, 8).float()

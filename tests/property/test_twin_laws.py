@@ -11,7 +11,7 @@ from mmtheory.training import Settings, Trainer
 
 R, N = 2, 24
 ALTERNATING = {"mla", "mie", "reconboost"}
-OWN_DRAWS = {"opm", "ogm-ge", "amss", "amss-plus", "amco", "relearning", "valuation", "mmlora", "m2pt"}
+OWN_DRAWS = {"opm", "ogm-ge", "amss", "amss-plus", "amco", "relearning", "valuation", "graddrop", "mmlora", "m2pt"}
 """Masks, noise, adapters, prompts and cluster centres are drawn for each modality by its name."""
 OWN_TEACHERS = {"umt"}
 """Teachers start from the initialisation, in which these two are not yet twins."""

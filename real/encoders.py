@@ -105,6 +105,31 @@ def frames_in(part: Part) -> int:
     return part.shape[0] // 3 if several else 1
 
 
+def scaling(name: str, part: Part) -> tuple[Tensor, Tensor] | None:
+    """Shift and scale that the weights of a folder were made with, as its ``preprocessor_config.json`` has them; None where it has not.
+
+    :raises DataError: a file that is no JSON.
+    """
+    kind, what = named(name)
+    path = Path(what) / "preprocessor_config.json"
+    if what in SIZES[kind] or not path.exists():
+        return None
+    try:
+        told: Mapping[str, Any] = json.loads(sound(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: expected JSON, found a damaged file ({error})") from error
+    if kind == "ast" and {"mean", "std"} <= told.keys():
+        return torch.tensor(told["mean"]), torch.tensor(2.0 * told["std"])
+    if kind == "ast" or not {"image_mean", "image_std"} <= told.keys():
+        return None
+    white = 255 if part.dtype == "uint8" else 1
+    shift, scale = (white * torch.tensor(told[k]) for k in ("image_mean", "image_std"))
+    if part.shape[0] % len(shift):
+        return None  # the weights' own check of the channels says why they do not suit
+    count = part.shape[0] // len(shift)
+    return shift.repeat(count).view(-1, 1, 1), scale.repeat(count).view(-1, 1, 1)
+
+
 def _pictures(encoder: Maintained, x: Tensor) -> Tensor:
     """Frames folded into the samples; their features' mean."""
     count = encoder.folds

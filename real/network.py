@@ -16,7 +16,7 @@ from mmtheory.rng import Draws
 from real.data import Part, Parts
 
 from .encoders import KINDS as MAINTAINED
-from .encoders import Maintained
+from .encoders import Maintained, scaling
 from .passes import Passed
 from .recipe import Recipe
 from .spectrogram import Heard, heard, log_mel
@@ -91,6 +91,8 @@ def _encoder(
     else:
         encoder = _own(m, seen, name, recipe, draws)
     if moments is not None:
+        given = scaling(name, seen) if maintained else None
+        moments = moments if given is None else (given[0].to(dtype), given[1].to(dtype))
         encoder = Scaled(encoder, moments, seen.shape, flat=name in {"linear", "mlp"} and len(seen.shape) > 1)
     if part.kind == "wave":
         encoder = Heard(encoder, part)

@@ -50,8 +50,7 @@ class Options:
     fusion: Annotated[str | None, tyro.conf.arg(metavar="F", help_behavior_hint="(default: concat)")] = None
     """Fusion of the features."""
     encoder: Annotated[str | None, tyro.conf.arg(metavar="E", help_behavior_hint="(default: auto)")] = None
-    """One for all modalities, or MODALITY=E,MODALITY=E: auto (by kind), linear, mlp, cnn, transformer; resnet, vit, ast, bert, clip of
-    transformers, with :SIZE or :FOLDER of weights."""
+    """One for all modalities, or MODALITY=E,MODALITY=E: auto (by kind), linear, mlp, cnn, transformer; of the library transformers resnet, vit, ast, bert, clip, with :SIZE or :FOLDER of weights."""
     adapters: Annotated[int | None, tyro.conf.arg(metavar="RANK", help_behavior_hint="(default: 0, none)")] = None
     """Train low-rank adapters of that rank in place of encoders of transformers."""
     epochs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 30)")] = None
@@ -60,7 +59,9 @@ class Options:
     """Learning rate."""
     batch_size: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 64)")] = None
     """Samples a step."""
-    precision: Annotated[Precision | None, tyro.conf.arg(help_behavior_hint="(default: float32)")] = None
+    precision: Annotated[
+        Precision | None, tyro.conf.arg(metavar="float32|bf16|fp16", help_behavior_hint="(default: float32)")
+    ] = None
     """Of the encoders' passes; gradients, losses and parameters stay float32."""
     accumulate: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 1)")] = None
     """Parts in which encoders take a mini-batch."""
@@ -68,9 +69,10 @@ class Options:
     """Lay pictures out with their channels last."""
     compile: bool = False
     """Compile encoders by torch.compile."""
-    inputs: Annotated[Literal["auto", "device", "host"] | None, tyro.conf.arg(help_behavior_hint="(default: auto)")] = (
-        None
-    )
+    inputs: Annotated[
+        Literal["auto", "device", "host"] | None,
+        tyro.conf.arg(metavar="auto|device|host", help_behavior_hint="(default: auto)"),
+    ] = None
     """Where training inputs lie; from the host they are copied ahead of their use."""
     tensorboard: bool = False
     """Write every epoch for TensorBoard, in the run folder."""

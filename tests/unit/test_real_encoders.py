@@ -16,7 +16,7 @@ from mmtheory.rng import Stream
 from real.cli import train as command
 from real.cli._train import encoders_of
 from real.data import DATASETS, Dataset, Index, Part
-from real.encoders import Maintained
+from real.encoders import Maintained, scaling
 from real.recipe import Recipe, read_recipe
 from real.spectrogram import BANDS, Heard, heard, log_mel
 from real.trainer import Fit
@@ -115,6 +115,23 @@ def test_weights_come_from_a_folder(weights):
     assert made(f"vit:{weights}", Part((3, 48, 40), "image"))(torch.zeros(1, 3, 48, 40)).shape == (1, 7)
     with pytest.raises(ArgumentError, match="expected inputs of 3 channels, as the weights in"):
         made(f"vit:{weights}", SOUND)
+
+
+def test_pictures_are_scaled_as_the_weights_want_them(weights, tmp_path, crema):
+    folder = tmp_path / "w"
+    shutil.copytree(weights, folder)
+    recipe = Recipe(encoder={"image": f"vit:{folder}"}, width=6, epochs=1, batch_size=16)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.25, 0.2]}))  # fmt: skip
+    scaled = dict(Fit(DATASETS["crema-d"](crema), recipe).trainer.model.named_buffers())
+    assert scaled["encoders.image.inner.shift"].flatten().tolist() == pytest.approx([127.5, 102, 76.5])
+    assert scaled["encoders.image.inner.scale"].flatten().tolist() == pytest.approx([127.5, 63.75, 51])
+    (folder / "preprocessor_config.json").write_text("{")
+    with pytest.raises(DataError, match=r"preprocessor_config.json: expected JSON"):
+        Fit(DATASETS["crema-d"](crema), recipe)
+    frames = Part((6, 8, 8), "image")
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.1, 0.2, 0.3]}))  # fmt: skip
+    assert scaling(f"vit:{folder}", frames)[1].flatten().tolist() == pytest.approx([0.1, 0.2, 0.3] * 2)
+    assert scaling("vit:tiny", frames) is None
 
 
 def stub(folder):

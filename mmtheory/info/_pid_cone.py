@@ -44,12 +44,12 @@ def solve_cone(
     return a, b, q
 
 
-def certify_one(marginals: Marginals, *, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Solve and certify the only table, as :func:`~mmtheory.info._pid_certificate.certify` would; numpy, whose small calls cost less.
+def certify_one(first: np.ndarray, second: np.ndarray, *, tolerance: float) -> tuple[float, float, np.ndarray]:
+    """Solve and certify one table, as :func:`~mmtheory.info._pid_certificate.certify` would; numpy, whose small calls cost less.
 
-    Shape: lower and upper [1], q [1, x1, x2, y].
+    Shape: first [x1, y], second [x2, y] -> two numbers and q [x1, x2, y].
     """
-    one, two = marginals.first[0].numpy(), marginals.second[0].numpy()
+    one, two = first.T, second.T
     here_one, here_two = one > 0, two > 0
     support = here_one.T[:, None, :] & here_two.T[None]
     right = np.concatenate([one[here_one], two[here_two]])
@@ -61,14 +61,13 @@ def certify_one(marginals: Marginals, *, tolerance: float) -> tuple[Tensor, Tens
     total = (np.exp(a.T[:, None, :] + b.T[None]) * support).sum(-1)
     worst = np.log(np.maximum(total.max(1), 1e-300))
     lower = (one * a).sum() + (two * b).sum() - one.sum(0) @ worst
-    first, second = one.T, two.T
     q *= np.minimum(first / np.maximum(q.sum(1), 1e-300), 1.0)[:, None]
     q *= np.minimum(second / np.maximum(q.sum(0), 1e-300), 1.0)[None]
     short_one, short_two = np.maximum(first - q.sum(1), 0.0), np.maximum(second - q.sum(0), 0.0)
     q += short_one[:, None] * (short_two / np.maximum(short_one.sum(0), 1e-300))[None]
     share = q / np.maximum(q.sum(-1, keepdims=True), 1e-300)
     upper = (q * np.log(np.maximum(share, 1e-300))).sum()
-    return torch.from_numpy(np.array([lower])), torch.from_numpy(np.array([upper])), torch.from_numpy(q)[None]
+    return float(lower), float(upper), q
 
 
 def _solve(

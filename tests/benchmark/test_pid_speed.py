@@ -15,7 +15,7 @@ from mmtheory.rng import Stream
 
 pytestmark = pytest.mark.benchmark
 
-ROUNDS = 40
+ROUNDS, IN_A_ROW = 40, 5
 
 
 def random_tables(n, shape):
@@ -66,27 +66,31 @@ def seconds(work):
 def test_one_table_against_the_bare_cone_solver(capsys):
     """4 × 4 × 4 with marginals, certificate and repair: against Clarabel's solve to the same tolerance.
 
-    The goal is 1.2; 1.1 to 1.6 is what it measures, the rest being small calls around the solve, so the limit only guards against worse.
+    The limit is the goal, 1.2, on the median of the pairs' ratios. Ours solves without iterative refinement, which a certified result does
+    not need; ``same settings`` beside it says what the bare solver takes that way, the rest being the certificate and the checks.
     """
     table = random_tables(1, (4, 4, 4))[0]
-    program, loose = bare_program(table, 4e-9), bare_program(table, 1e-8)
+    program, loose, plain = bare_program(table, 4e-9), bare_program(table, 1e-8), bare_program(table, 4e-9)
+    plain[-1].iterative_refinement_enable = False
     value = clarabel.DefaultSolver(*program).solve().obj_val + float(info.entropy(table.sum((0, 1))))
     found = info.pid(table)
     assert float(info.information(table.flatten(0, 1)) - found.synergy) == pytest.approx(value, abs=1e-6)
-    # Turn about, so that the load of the machine falls on both alike.
+    works = (
+        lambda: info.pid(table),
+        lambda: clarabel.DefaultSolver(*program).solve(),
+        lambda: clarabel.DefaultSolver(*loose).solve(),
+        lambda: clarabel.DefaultSolver(*plain).solve(),
+    )
+    # Turn about, so that the load of the machine falls on all alike; several calls in a row, so that each finds its own code in the cache.
     pairs = [
-        (
-            seconds(lambda: info.pid(table)),
-            seconds(lambda: clarabel.DefaultSolver(*program).solve()),
-            seconds(lambda: clarabel.DefaultSolver(*loose).solve()),
-        )
-        for _ in range(ROUNDS)
+        tuple(seconds(lambda w=w: [w() for _ in range(IN_A_ROW)]) / IN_A_ROW for w in works) for _ in range(ROUNDS)
     ]
-    ours, bare, default = (min(column) for column in zip(*pairs, strict=True))
-    ratio = ours / bare
+    ours, bare, default, same = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(pair[0] / pair[1] for pair in pairs)
     report = {
         "pid_4x4x4_over_bare_clarabel": round(ratio, 3),
         "pid_4x4x4_over_clarabel_at_default_1e-8": round(ours / default, 3),
+        "pid_4x4x4_over_clarabel_same_settings": round(ours / same, 3),
         "pid_ms": round(1e3 * ours, 3),
         "bare_ms": round(1e3 * bare, 3),
         "gap_nat": float(found.gap),
@@ -94,7 +98,7 @@ def test_one_table_against_the_bare_cone_solver(capsys):
     with capsys.disabled():
         print("\n" + json.dumps(report))
     assert float(found.gap) <= 1e-8
-    assert ratio <= 1.8
+    assert ratio <= 1.2
 
 
 def test_batch_against_a_loop_over_cvxpy(capsys):

@@ -18,6 +18,7 @@ from .monotone_tradeoff import MONOTONE_TRADEOFF
 from .nonconflicting import NON_CONFLICTING
 from .population_conflict import POPULATION_CONFLICT
 from .rescaling import RESCALING
+from .smooth_bias import SMOOTH_BIAS
 from .smooth_lexicographic import SMOOTH_LEXICOGRAPHIC
 from .stationarity import INEXACT_SOLVER, STATIONARITY
 from .sufficient_decrease import SUFFICIENT_DECREASE
@@ -36,6 +37,7 @@ CLAIMS: tuple[Claim[Any], ...] = (
     STUCK_POINT,
     MONOTONE_TRADEOFF,
     SMOOTH_LEXICOGRAPHIC,
+    SMOOTH_BIAS,
     FEASIBILITY,
     SEPARABLE,
     CONCAVE_FRONT,

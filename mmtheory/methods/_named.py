@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from mmtheory.errors import ArgumentError
-from mmtheory.moo import WEIGHTINGS
+from mmtheory.moo import STCH, WEIGHTINGS
 
 from ._method import Method
 from .combined import Combined
 
 PREFIX = "moo:"
+OWN = ("famo", "graddrop", "mimo", "mmpareto", "ngdiff")
+"""What has a method of its own: it needs more than a weighting's defaults."""
 
 
 def made(name: str) -> Method:
-    """The method of that name with its defaults: a key of ``METHODS``, or ``moo:`` and a key of ``moo.WEIGHTINGS``.
+    """The method of that name with its defaults: a key of ``METHODS``, or ``moo:`` and a multi-objective method of ``mmtheory.moo``.
 
     :raises ArgumentError: an unknown name.
 
-    >>> made("ogm").card.name, made("moo:pcgrad").card.name
-    ('ogm', 'moo')
+    >>> made("ogm").card.name, made("moo:pcgrad").card.name, made("moo:famo").card.name
+    ('ogm', 'moo', 'famo')
     """
     from . import METHODS
 
-    if name.startswith(PREFIX) and name.removeprefix(PREFIX) in WEIGHTINGS:
-        return Combined(name.removeprefix(PREFIX))
-    if name not in METHODS:
-        raise ArgumentError(
-            f"expected a method among {', '.join(METHODS)}, or {PREFIX} and one of {', '.join(WEIGHTINGS)}, found {name!r}"
-        )
-    return METHODS[name]()
+    key = name.removeprefix(PREFIX)
+    if name in METHODS or (name.startswith(PREFIX) and key in OWN):
+        return METHODS[key]()
+    if name == f"{PREFIX}stch":
+        return Combined(STCH())
+    if name.startswith(PREFIX) and key in WEIGHTINGS:
+        return Combined(key)
+    known = sorted({*WEIGHTINGS, "stch", *OWN})
+    raise ArgumentError(
+        f"expected a method among {', '.join(METHODS)}, or {PREFIX} and one of {', '.join(known)}, found {name!r}"
+    )

@@ -129,7 +129,7 @@ def test_a_level_moves_the_first_modality():
         ({"optimiser": "nope"}, "expected a optimiser among"),
         ({"seeds": 1}, "2 to 40 seeds"),
         ({"rates": (0.0,)}, "learning rates > 0"),
-        ({"methods": ("moo:nope",)}, "moo: and one of mean"),
+        ({"methods": ("moo:nope",)}, "moo: and one of aligned"),
         (
             {"world": "saturation", "axes": (Axis("presence", ({"presence": 0.1},)),)},
             "saturation: expected a dial that holds numbers or words, found presence, which holds lists",

@@ -44,6 +44,7 @@ class Recipe:
     :param tensorboard: write every epoch's line for TensorBoard too.
     :param schedule: of the learning rate over the epochs; ``stairs`` falls by ``gamma`` at the milestones.
     :param clip: largest norm of the whole gradient; 0 for no clipping.
+    :param teacher: folder of a finished unimodal (or ume) run on the same data and seed, whose parts mmlora starts from; "" trains them first.
     :param source: where the settings were published, with the tag of ``methods.md``; "" for ours.
     :param note: what of the source could not be kept.
     :raises ArgumentError: a method or fusion that does not exist, a number out of its domain.
@@ -73,6 +74,7 @@ class Recipe:
     compile: bool = False
     inputs: Literal["auto", "device", "host"] = "auto"
     tensorboard: bool = False
+    teacher: str = ""
     strengths: dict[str, float | int | bool | str] = field(default_factory=dict[str, float | int | bool | str])
     source: str = ""
     note: str = ""

@@ -20,6 +20,7 @@ from mmtheory.diagnose import trained_shapley
 from mmtheory.errors import ArgumentError, StoreError
 from mmtheory.experiment import write_whole
 from mmtheory.info import subsets
+from mmtheory.methods import Method
 from mmtheory.models import MultimodalModel
 from mmtheory.rng import Draws, Stream
 from mmtheory.training import Trainer, placed
@@ -72,7 +73,7 @@ class Fit:
         settings = self.recipe.settings()
         settings = replace(settings, batch_size=self.crew.share(settings.batch_size))
         self.trainer = Trainer(
-            self._build(), self.crew.of(self.recipe.make_method()), self.parts.train, settings=settings,
+            self._build(), self.crew.of(self._method()), self.parts.train, settings=settings,
             stream=Stream(self.seed, ("real", self.data.name)), validation=self.parts.validation, device=self.device,
             host=self.host,
         )  # fmt: skip
@@ -81,6 +82,15 @@ class Fit:
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_accuracy = -1, -1.0
         self.seconds = 0.0
+
+    def _method(self) -> Method:
+        """The recipe's method, with the parts of its teacher where it has one."""
+        method = self.recipe.make_method()
+        if not self.recipe.teacher:
+            return method
+        from .teachers import handed_over  # which looks at other runs
+
+        return handed_over(method, Path(self.recipe.teacher), self)
 
     def _build(self) -> Callable[[Draws], MultimodalModel]:
         """Makes the model: batch norms over all processes; not compiled where there is nothing to compile with."""

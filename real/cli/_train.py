@@ -53,6 +53,8 @@ class Options:
     """One for all modalities, or MODALITY=E,MODALITY=E: auto (by kind), linear, mlp, cnn, transformer; of the library transformers resnet, vit, ast, bert, clip, with :SIZE or :FOLDER of weights."""
     adapters: Annotated[int | None, tyro.conf.arg(metavar="RANK", help_behavior_hint="(default: 0, none)")] = None
     """Train low-rank adapters of that rank in place of encoders of transformers."""
+    teacher: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Run folder of a unimodal or ume training on the same data and seed, whose encoders mmlora starts from."""
     epochs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 30)")] = None
     """Epochs."""
     lr: Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="(default: 0.002)")] = None
@@ -136,7 +138,18 @@ def _run(options: Options, together: Crew) -> int:
 def recipe_of(options: Options) -> Recipe:
     """The options over the recipe's file over the defaults."""
     base = Recipe() if options.recipe is None else read_recipe(options.recipe)
-    named = ("method", "fusion", "epochs", "lr", "batch_size", "adapters", "precision", "accumulate", "inputs")
+    named = (
+        "method",
+        "fusion",
+        "epochs",
+        "lr",
+        "batch_size",
+        "adapters",
+        "precision",
+        "accumulate",
+        "inputs",
+        "teacher",
+    )
     told = {name: value for name in named if (value := getattr(options, name)) is not None}
     told |= {name: True for name in ("channels_last", "compile", "tensorboard") if getattr(options, name)}
     if options.encoder is not None:

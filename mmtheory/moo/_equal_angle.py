@@ -12,17 +12,29 @@ from ._certificate import Certificate, certify_equations, product, squared_norm
 from ._eigen import eigen
 from ._weighting import Weighting
 
+PAIR = 2
+
 
 def balanced(gramian: Tensor) -> tuple[Tensor, Tensor]:
     """D⁻¹C⁺1, weights under which every cosine with the direction is equal (if the gradients are independent), and the norms."""
     norms = gramian.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
     inverse = torch.where(norms > 0, 1 / norms, 0.0)
+    if gramian.shape[-1] == PAIR:
+        return _balanced_two(gramian, inverse), norms
     values, vectors = eigen(gramian * inverse[..., :, None] * inverse[..., None, :])
     least = values.amax(-1, keepdim=True) * gramian.shape[-1] * torch.finfo(gramian.dtype).eps
     live = (norms > 0).to(gramian.dtype)
     projected = (vectors.mT @ live[..., None])[..., 0]
     part = torch.where(values > least, projected / torch.where(values > least, values, 1.0), 0.0)
     return (vectors @ part[..., None])[..., 0] * inverse, norms
+
+
+def _balanced_two(gramian: Tensor, inverse: Tensor) -> Tensor:
+    """The closed form for m = 2: 1/(1 + cos) in unit rows, and the pseudo-inverse's ½ for parallel ones, 0 for opposite ones."""
+    cosine = (gramian[..., 0, 1] * inverse[..., 0] * inverse[..., 1])[..., None]
+    raised = 1 + cosine
+    least = PAIR * torch.finfo(gramian.dtype).eps * (1 + cosine.abs())
+    return torch.where(raised > least, inverse / torch.where(raised > least, raised, 1.0), 0.0)
 
 
 def spread_of(gramian: Tensor, weights: Tensor) -> Tensor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmtheory.rng import Stream
 
-from ._checks import within
+from ._checks import numbers, within
 from ._orders import checked_orders, drawn_orders
 from ._weighting import Stateful
 
@@ -58,6 +59,11 @@ class GradVac(Stateful[VaccineState]):
     def advance(self, gramian: Tensor, state: VaccineState) -> tuple[Tensor, VaccineState]:
         m = gramian.shape[-1]
         orders = checked_orders(drawn_orders(m, self.stream, state.step, gramian.device), gramian)
+        one = tuple(numbers(t) for t in (gramian, orders, state.targets)) if gramian.ndim == 2 else ()
+        G, turns, aims = one or (None, None, None)
+        if G is not None and turns is not None and aims is not None:
+            weights, after = _of_one(G, turns, aims, self.beta)
+            return torch.from_numpy(weights), VaccineState(state.step + 1, torch.from_numpy(after))
         norms = gramian.diagonal(dim1=-2, dim2=-1).sqrt()
         parts = torch.eye(m, dtype=gramian.dtype, device=gramian.device).expand(gramian.shape).clone()
         targets = state.targets
@@ -77,3 +83,25 @@ class GradVac(Stateful[VaccineState]):
             after = (1 - self.beta) * target + self.beta * cosine
             targets = targets.scatter(-1, j[..., None], after[..., None])
         return parts.sum(-2), VaccineState(state.step + 1, targets)
+
+
+def _of_one(G: np.ndarray, orders: np.ndarray, targets: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same for one Gramian on the host, the products ⟨v_i, g_j⟩ kept beside the weights."""
+    m = len(G)
+    parts, slopes, rows, targets = np.eye(m), G.copy(), np.arange(m), targets.copy()
+    norms = np.sqrt(G.diagonal())
+    for k in range(m - 1):
+        j = orders[:, k]
+        length, target = norms[j], targets[rows, j]
+        own = np.sqrt(np.maximum((parts * slopes).sum(1), 0.0))
+        scale = own * length
+        regular = scale > 0
+        cosine = np.clip(np.divide(slopes[rows, j], scale, out=np.zeros(m), where=regular), -1.0, 1.0)
+        flat = np.sqrt(np.maximum(1 - target**2, 0.0))
+        turn = target * np.sqrt(1 - cosine**2) - cosine * flat
+        active = regular & (cosine < target) & (flat > 0)
+        move = np.divide(own * turn, length * flat, out=np.zeros(m), where=active)
+        parts[rows, j] += move
+        slopes += move[:, None] * G[j]
+        targets[rows, j] = (1 - beta) * target + beta * cosine
+    return parts.sum(0), targets

@@ -56,7 +56,7 @@ def min_norm(gramian: Tensor) -> Tensor:
     """Min-norm weights of float64 Gramians that are known to be good."""
     one = numbers(gramian) if gramian.ndim == PAIR else None
     if one is not None and len(one) == PAIR:
-        return torch.from_numpy(_pair(float(one[0, 0]), float(one[0, 1]), float(one[1, 1])))
+        return torch.from_numpy(pair_weights(float(one[0, 0]), float(one[0, 1]), float(one[1, 1])))
     if gramian.shape[-1] == PAIR:
         return min_norm_of_two(gramian)
     found = None if one is None else lifted(one)
@@ -75,7 +75,7 @@ def min_norm_of_two(gramian: Tensor) -> Tensor:
     return torch.stack((torch.where(a > c, UPWARD * first, first), torch.where(c > a, UPWARD * second, second)), -1)
 
 
-def _pair(a: float, b: float, c: float) -> np.ndarray:
+def pair_weights(a: float, b: float, c: float) -> np.ndarray:
     """The closed form for one pair on the host."""
     spread = (a - b) + (c - b)
     if spread <= 0:

@@ -11,8 +11,8 @@ from torch import Tensor
 from mmtheory.errors import ArgumentError
 
 from ._certificate import squared_norm
-from ._checks import within
-from ._min_norm import min_norm_of_two
+from ._checks import numbers, within
+from ._min_norm import min_norm_of_two, pair_weights
 from ._weighting import Weighting
 
 EDGE = 0.001  # the reference implementation never gives a gradient less than this
@@ -53,6 +53,9 @@ class MMPareto(Weighting):
             raise ArgumentError(f"rescale: expected encoder or tensor, found {self.rescale!r}")
 
     def solve(self, gramian: Tensor) -> Tensor:
+        one = numbers(gramian) if gramian.shape == (PAIR, PAIR) else None
+        if one is not None:
+            return self._of_one(float(one[0, 0]), float(one[0, 1]), float(one[1, 1]))
         return self._restored(gramian, self._mixed(gramian))
 
     def tensor_weights(self, tensors: Tensor) -> Tensor:
@@ -69,6 +72,15 @@ class MMPareto(Weighting):
         if gramian.shape[-1] != PAIR:
             raise ArgumentError(f"gramian: expected the 2 objectives of one encoder, found {gramian.shape[-1]}")
         return torch.where(gramian[..., 0, 1, None] > 0, 1.0, 2 * min_norm_of_two(gramian).clamp(EDGE, 1 - EDGE))
+
+    def _of_one(self, a: float, b: float, c: float) -> Tensor:
+        """The same for one pair on the host."""
+        if b > 0:
+            return torch.tensor((self.gamma, self.gamma), dtype=torch.float64)
+        first, second = (2 * min(max(float(w), EDGE), 1 - EDGE) for w in pair_weights(a, b, c))
+        length = first * (a * first + b * second) + second * (b * first + c * second)
+        factor = self.gamma * max(1.0, (a + 2 * b + c) / length) ** 0.5 if length > 0 else self.gamma
+        return torch.tensor((factor * first, factor * second), dtype=torch.float64)
 
     def _restored(self, gramian: Tensor, mix: Tensor) -> Tensor:
         """γ max(1, ‖sum‖/‖n‖) times the mix."""

@@ -16,6 +16,8 @@ from ._checks import beside, within
 from ._nnqp import nnqp
 from ._weighting import Weighting
 
+PAIR = 2
+
 
 @final
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class NGDiff(Weighting):
 
     def solve(self, gramian: Tensor) -> Tensor:
         cosines, scale = self._signed(gramian)
+        if gramian.shape[-1] == PAIR:
+            return scale  # two unit vectors' sum never stands against either
         return scale * (1 + nnqp(cosines, cosines.sum(-1)))
 
     def _signed(self, gramian: Tensor) -> tuple[Tensor, Tensor]:

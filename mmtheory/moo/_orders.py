@@ -9,9 +9,13 @@ from torch import Tensor
 from mmtheory.errors import ArgumentError
 from mmtheory.rng import Stream
 
+PAIR = 2
+
 
 def drawn_orders(m: int, stream: Stream, step: int, device: torch.device) -> Tensor:
     """For each objective a random order of the others, ``[m, m − 1]``, the same for every Gramian of a batch (common random numbers)."""
+    if m == PAIR:
+        return torch.tensor(((1,), (0,))).to(device, non_blocking=True)  # there is only one other
     generator = stream.child("order", step).numpy()
     rows = [generator.permutation([j for j in range(m) if j != i]) for i in range(m)]
     return torch.from_numpy(np.stack(rows)).to(device, non_blocking=True)

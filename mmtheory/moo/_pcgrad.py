@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmtheory.rng import Stream
 
+from ._checks import numbers
 from ._orders import checked_orders, drawn_orders
 from ._weighting import Stateful
 
@@ -52,6 +54,9 @@ class PCGrad(Stateful[int]):
         """
         m = gramian.shape[-1]
         orders = checked_orders(orders, gramian)
+        one, turns = (numbers(gramian), numbers(orders)) if gramian.ndim == 2 else (None, None)
+        if one is not None and turns is not None:
+            return torch.from_numpy(_of_one(one, turns))
         diagonal = gramian.diagonal(dim1=-2, dim2=-1)
         parts = torch.eye(m, dtype=gramian.dtype, device=gramian.device).expand(gramian.shape).clone()
         for k in range(m - 1):
@@ -61,3 +66,17 @@ class PCGrad(Stateful[int]):
             move = torch.where(length > 0, slope.clamp(max=0) / torch.where(length > 0, length, 1.0), 0.0)
             parts = parts.scatter_add(-1, j[..., None], -move[..., None])
         return parts.sum(-2)
+
+
+def _of_one(G: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    """The same for one Gramian on the host; ``slopes`` are the rows' products with every gradient."""
+    m = len(G)
+    parts, slopes, rows = np.eye(m), G.copy(), np.arange(m)
+    lengths = G.diagonal()
+    divisors = np.where(lengths > 0, lengths, 1.0)
+    for k in range(m - 1):
+        j = orders[:, k]
+        move = np.where(lengths[j] > 0, np.minimum(slopes[rows, j], 0.0) / divisors[j], 0.0)
+        parts[rows, j] -= move
+        slopes -= move[:, None] * G[j]
+    return parts.sum(0)

@@ -15,11 +15,12 @@ from mmtheory.errors import ArgumentError
 from mmtheory.methods import METHODS
 from mmtheory.models import Encoder, MLPEncoder
 from mmtheory.rng import Stream
-from mmtheory.training import gather
+from mmtheory.training import gather, train
 from real import passes
 from real.cli import train as command
 from real.data import DATASETS, Part
 from real.encoders import Maintained
+from real.network import builder, standardised
 from real.passes import Passed, Passes
 from real.prefetch import Ahead
 from real.recipe import Recipe
@@ -109,6 +110,19 @@ def test_parts_keep_nothing_but_the_inputs():
             encoder(x)
         kept[accumulate] = sum(sizes)
     assert kept[4] == x.numel() * x.element_size() < kept[1]
+
+
+@pytest.mark.parametrize(("more", "least", "most"), [({"accumulate": 3}, 0, 1e-5), ({"precision": "bf16"}, 1e-6, 0.1)])
+def test_replicates_side_by_side_are_run_so_too(htad, more, least, most):
+    data = DATASETS["htad"](htad)
+    parts = standardised(data.load(), data.modalities)
+
+    def trained(**told):
+        recipe = Recipe(epochs=1, width=6, batch_size=16, **told)
+        build = builder(data.modalities, len(data.classes), recipe, parts.train)
+        return train(build, parts.train, stream=Stream(0), settings=recipe.settings(), replicates=(0, 1)).flat.data
+
+    assert least <= far(trained(**more), trained()) < most
 
 
 def test_what_is_avoided_is_real():

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from ._cagrad_path import Inner, path_of_many, path_of_one
+from ._cagrad_path import Inner, pair_on_host, path_of_many, path_of_one
 from ._certificate import Certificate, noise_of, product, squared_norm
 from ._checks import numbers, preference_of, within
 from ._min_norm import min_norm
@@ -17,6 +17,7 @@ from ._weighting import Weighting
 
 ROUNDS = 60
 REACH = 16.5  # in logarithms: below e^-16 of the longest row, ‖g_u‖ is the Gramian's rounding error
+PAIR = 2
 CHUNK = 2**21  # numbers in the stack of supports solved together
 
 
@@ -51,6 +52,9 @@ class CAGrad(Weighting):
         within("c", self.c, 0.0)
 
     def solve(self, gramian: Tensor) -> Tensor:
+        found = pair_on_host(gramian, self.c)
+        if found is not None:
+            return torch.tensor(found, dtype=torch.float64)
         p = preference_of(None, gramian).expand(gramian.shape[:-1])
         size = gramian.diagonal(dim1=-2, dim2=-1).sum(-1)
         G = gramian / torch.where(size > 0, size, 1.0)[..., None, None]
@@ -93,6 +97,8 @@ class CAGrad(Weighting):
 
 def _inner(inner: Inner) -> Tensor:
     """The minimiser of the inner programme; off the host, where nothing can be picked out, always by the general route."""
+    if inner.h.shape[-1] == PAIR:
+        return of_two(inner)
     general = by_support if inner.h.shape[-1] <= ENUMERABLE else by_shift
     if numbers(inner.G) is None:
         return general(inner)
@@ -106,6 +112,27 @@ def _inner(inner: Inner) -> Tensor:
     if not certain.all():
         points[~certain] = general(Inner(*(part[~certain] for part in flat)))
     return points.reshape(inner.h.shape)
+
+
+def of_two(inner: Inner) -> Tensor:
+    r"""The closed form for m = 2: along g_2 + a(g_1 − g_2) the programme is δt + √φ √(At² + D), t measured from the point nearest to 0.
+
+    .. math:: A = \|g_1 - g_2\|^2, \quad D = \det G / A, \quad \delta = h_1 - h_2, \qquad t = -\delta \sqrt{D / (A(\varphi A - \delta^2))}
+
+    where φA > δ², else at the end that δ points away from.
+    """
+    first, across, second = inner.G[..., 0, 0], inner.G[..., 0, 1], inner.G[..., 1, 1]
+    spread = ((first - across) + (second - across)).clamp(min=0)
+    apart = spread > 0
+    A = torch.where(apart, spread, 1.0)
+    slope = inner.h[..., 0] - inner.h[..., 1]
+    room = inner.phi * A - slope**2
+    D = (first * second - across**2).clamp(min=0) / A
+    t = -slope * (D / (A * torch.where(room > 0, room, 1.0))).sqrt()
+    t = torch.where(room > 0, t, -slope.sign() * torch.inf)
+    share = torch.where(apart, ((second - across) / A + t).nan_to_num(nan=0.5), 0.5).clamp(0, 1)
+    other = torch.where(apart, ((first - across) / A - t).nan_to_num(nan=0.5), 0.5).clamp(0, 1)
+    return torch.stack((share, other), -1)
 
 
 def by_support(inner: Inner) -> Tensor:

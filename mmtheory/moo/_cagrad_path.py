@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -143,3 +144,30 @@ def _pieces_of_many(G: Tensor, h: Tensor, inside: Tensor) -> tuple[Tensor, Tenso
     a = P / torch.where(total > 0, total, 1.0)
     a = torch.where((info == 0)[:, None], a, -1.0)
     return a, torch.where((info == 0)[:, None], a * Q.sum(-1, keepdim=True) - Q, 0.0)
+
+
+def pair_on_host(gramian: Tensor, c: float) -> tuple[float, float] | None:
+    """CAGrad's weights of one pair by the closed form (``of_two``); None for anything else, and where the best worst slope is zero."""
+    seen = numbers(gramian) if gramian.shape == (2, 2) else None
+    if seen is None:
+        return None
+    size = float(seen[0, 0] + seen[1, 1])
+    if size <= 0 or c == 0:
+        return 0.5, 0.5
+    first, across, second = (float(v) / size for v in (seen[0, 0], seen[0, 1], seen[1, 1]))
+    mean = (first + 2 * across + second) / 4
+    phi = c * c * mean
+    spread = (first - across) + (second - across)
+    if phi <= 0 or spread <= 0:
+        return None
+    slope = (first - second) / 2
+    room = phi * spread - slope * slope
+    distance = max(first * second - across * across, 0.0) / spread
+    t = -slope * (distance / (spread * room)) ** 0.5 if room > 0 else -math.copysign(math.inf, slope)
+    u = min(max((second - across) / spread + t, 0.0), 1.0)
+    v = min(max((first - across) / spread - t, 0.0), 1.0)
+    square = u * u * first + 2 * u * v * across + v * v * second
+    if square <= 32 * EPS * (u * first**0.5 + v * second**0.5) ** 2:
+        return None
+    bend = (phi / square) ** 0.5
+    return 0.5 + bend * u, 0.5 + bend * v

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ._certificate import Certificate, certify_equations, product, squared_norm
+from ._checks import numbers
 from ._eigen import eigen
 from ._weighting import Weighting
 
@@ -35,6 +37,19 @@ def _balanced_two(gramian: Tensor, inverse: Tensor) -> Tensor:
     raised = 1 + cosine
     least = PAIR * torch.finfo(gramian.dtype).eps * (1 + cosine.abs())
     return torch.where(raised > least, inverse / torch.where(raised > least, raised, 1.0), 0.0)
+
+
+def _pair_on_host(gramian: Tensor) -> tuple[np.ndarray, np.ndarray] | None:
+    """The Gramian of one pair as the host sees it, and its D⁻¹C⁺1; None for anything else."""
+    G = numbers(gramian) if gramian.shape == (PAIR, PAIR) else None
+    if G is None:
+        return None
+    a, b, c = float(G[0, 0]), float(G[0, 1]), float(G[1, 1])
+    first, second = (1 / v**0.5 if v > 0 else 0.0 for v in (a, c))
+    cosine = b * first * second
+    raised = 1 + cosine
+    level = 1 / raised if raised > PAIR * torch.finfo(torch.float64).eps * (1 + abs(cosine)) else 0.0
+    return G, np.array((first * level, second * level))
 
 
 def spread_of(gramian: Tensor, weights: Tensor) -> Tensor:
@@ -69,6 +84,9 @@ class IMTLG(Weighting):
     degree: ClassVar[float | None] = 0.0
 
     def solve(self, gramian: Tensor) -> Tensor:
+        pair = _pair_on_host(gramian)
+        if pair is not None:
+            return torch.from_numpy(pair[1] / pair[1].sum() if pair[1].any() else pair[1])
         raw, _ = balanced(gramian)
         total = raw.sum(-1, keepdim=True)
         dead = (raw == 0).all(-1, keepdim=True)
@@ -98,6 +116,12 @@ class ConFIG(Weighting):
     degree: ClassVar[float | None] = 0.0
 
     def solve(self, gramian: Tensor) -> Tensor:
+        pair = _pair_on_host(gramian)
+        if pair is not None:
+            G, u = pair
+            slopes = G @ u
+            square = float(u @ slopes)
+            return torch.from_numpy(u * (slopes.sum() / square) if square > 0 else 0 * u)
         raw, _ = balanced(gramian)
         length = squared_norm(gramian, raw)
         factor = product(gramian, raw).sum(-1) / torch.where(length > 0, length, 1.0)

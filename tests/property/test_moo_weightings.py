@@ -42,7 +42,7 @@ from mmtheory.moo import (
     project,
 )  # fmt: skip
 from mmtheory.moo._active_set import active_set
-from mmtheory.moo._cagrad import by_shift, by_support
+from mmtheory.moo._cagrad import by_shift, by_support, of_two
 from mmtheory.moo._cagrad_path import Inner, path_of_many, path_of_one
 from mmtheory.moo._eigen import jacobi
 from mmtheory.moo._nnqp import scaled
@@ -248,6 +248,8 @@ def test_cagrad_by_path_by_supports_and_by_bisection(case, c):
     reference = value(by_support(inner))
     assert close(value(points)[certain], reference[certain], 1e-8)
     assert close(value(by_shift(inner)), reference, 1e-8)
+    if case[0] == 2:
+        assert close(value(of_two(inner)), reference, 1e-8)
     for i in range(4):
         one = path_of_one(Inner(*(part[i] for part in inner)))
         assert one is None or close(value(one.expand_as(p))[i], reference[i], 1e-8)

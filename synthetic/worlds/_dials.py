@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
 from mmtheory.errors import ArgumentError
@@ -34,15 +33,3 @@ def per_modality(values: tuple[V, ...], default: tuple[V, ...], count: int, dial
     if len(values) != count:
         raise ArgumentError(f"{dial}: expected one value for each of the {count} modalities, found {len(values)}")
     return values
-
-
-def bisected(rising: Callable[[float], float], target: float, low: float, high: float) -> float:
-    """Where an increasing function reaches ``target``, to the last bits.
-
-    >>> bisected(lambda v: v**2, 4.0, 0.0, 8.0)
-    2.0
-    """
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (low, middle) if rising(middle) > target else (middle, high)
-    return (low + high) / 2

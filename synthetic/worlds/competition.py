@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import ClassVar, Self, final
 
@@ -18,6 +18,7 @@ from mmtheory.stats import Interval
 from mmtheory.world import Task, World
 
 from ._dials import names, per_modality
+from ._inverse import feasible, inverse
 from ._lottery import head_start, win_probabilities
 
 ROUNDING = 1e-13
@@ -73,21 +74,51 @@ class Competition(World):
             raise ArgumentError(f"{self.name}: expected sigma0 and beta > 0, found {self.sigma0} and {self.beta}")
 
     @classmethod
-    def from_targets(cls, *, win: float, neurons: int = 5, q: float = 4.0) -> Self:
-        """The two-modality world (equal shares of insufficient samples) in which ``a`` wins a class with this probability.
+    def from_targets(
+        cls,
+        *,
+        win: float | None = None,
+        information: tuple[float, ...] | None = None,
+        classes: int = 10,
+        neurons: int = 5,
+        q: float = 4.0,
+    ) -> Self:
+        r"""The world whose modalities have these informations, or in which ``a`` of two wins a class with this probability, or both.
 
-        :raises InfeasibleError: a probability that no strength gives (dead neurons keep it from 0 and 1), with those that some do.
+        Information decides :math:`\mu_m = 1 - I_m/\ln K`, the strengths decide the lottery: who knows more need not win.
+
+        Unit: nat.
+
+        :param win: of two modalities; None leaves equal strengths.
+        :param information: I(x_m; y); None is a share of 0.1 insufficient samples each.
+        :raises InfeasibleError: an information outside [0, ln K], or a probability that no strength gives (dead neurons keep it from 0
+            and 1), with the feasible interval.
+
+        >>> world = Competition.from_targets(win=0.2, information=(2.0, 1.0))
+        >>> round(world.answers()["win_a"].middle, 9), round(world.known("information", "a").middle, 9)
+        (0.2, 2.0)
         """
+        nats = math.log(classes)
+        asked = (0.9 * nats, 0.9 * nats) if information is None else information
+        mu = tuple(max(0.0, 1 - feasible("every information, nat,", i, 0.0, nats) / nats) for i in asked)
+        mu = (0.1, 0.1) if information is None else mu
+        world = cls((1.0,) * len(mu), mu, classes, neurons, q)
+        if win is None:
+            return world
         top = 1 - 0.5**neurons
         bottom = top * 0.5**neurons
         if not bottom < win < top:
             raise InfeasibleError(f"{cls.name}: expected a win probability in ({bottom:g}, {top:g}), found {win:g}")
-        low, high = -40.0, 40.0
-        for _ in range(70):
-            middle = (low + high) / 2
-            found = float(win_probabilities(torch.tensor([math.exp(middle), 1.0], dtype=torch.float64), neurons)[0])
-            low, high = (low, middle) if found > win else (middle, high)
-        return cls(strength=(math.exp(low * (q - 2) / q), 1.0), mu=(0.1, 0.1), neurons=neurons, q=q)
+        if len(mu) != 2 or max(mu) >= 1:
+            raise InfeasibleError(f"{cls.name}: expected two modalities that know something, found mu = {mu}")
+
+        def reached(lead: float) -> float:
+            return float(win_probabilities(torch.tensor([math.exp(lead), 1.0], dtype=torch.float64), neurons)[0])
+
+        # The lead is the ratio of head starts (1 − μ)^{1/(q−2)} s^{q/(q−2)}, of which the shares are already given.
+        lead = inverse(reached, win, -40.0, 40.0, what="a win probability") * (q - 2)
+        lead += math.log((1 - mu[1]) / (1 - mu[0]))
+        return replace(world, strength=(math.exp(lead / q), 1.0))
 
     @property
     def modalities(self) -> tuple[str, ...]:

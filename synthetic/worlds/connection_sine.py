@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, final
+from typing import ClassVar, Self, final
 
 import torch
 from scipy import stats
@@ -17,6 +17,8 @@ from mmtheory.errors import ArgumentError
 from mmtheory.rng import Draws
 from mmtheory.stats import Interval
 from mmtheory.world import Task, World
+
+from ._inverse import inverse
 
 
 @final
@@ -61,6 +63,37 @@ class ConnectionSine(World):
             )
         if self.code is not None and not 0 <= self.code < 2**self.bits:
             raise ArgumentError(f"{self.name}: expected a code of {self.bits} bits, found {self.code}")
+
+    @classmethod
+    def from_targets(
+        cls,
+        *,
+        information: float | None = None,
+        bayes_risk: float | None = None,
+        unimodal_risk: float | None = None,
+        bits: int = 10,
+        code: int | None = None,
+        n: int = 5,
+    ) -> Self:
+        """The world whose label noise gives this information (nat), this Bayes risk, or this risk after n labels without pairs.
+
+        :raises InfeasibleError: a target that no label noise gives, with the feasible interval.
+        :raises ArgumentError: not exactly one target.
+
+        >>> round(ConnectionSine.from_targets(unimodal_risk=0.4).answers()["unimodal risk"].middle, 12)
+        0.4
+        """
+        asked = {"information": information, "bayes_risk": bayes_risk, "unimodal risk": unimodal_risk}
+        given = {name: value for name, value in asked.items() if value is not None}
+        if len(given) != 1:
+            raise ArgumentError(f"from_targets: expected exactly one target, found {sorted(given) or 'none'}")
+        ((name, value),) = given.items()
+
+        def reached(flip: float) -> float:
+            world = cls(bits, code, flip, n)
+            return (world.answers()[name] if name == "unimodal risk" else world.known(name, "ab")).middle
+
+        return cls(bits, code, inverse(reached, value, 0.0, 0.5, what=name), n)
 
     @property
     def modalities(self) -> tuple[str, ...]:

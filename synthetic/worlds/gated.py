@@ -7,19 +7,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor
 
 from mmtheory.batch import Batch
 from mmtheory.errors import ArgumentError
-from mmtheory.info import shapley, subsets
+from mmtheory.info import binary_entropy, fano_error, shapley, subsets
 from mmtheory.rng import Draws
 from mmtheory.stats import Interval
 
 from ._dials import names, per_modality
 from ._enumerated import Answer, Enumerated
+from ._inverse import feasible
 from ._missing import Rates, thinned
 
 Game = Literal["count-correct", "correct"]
@@ -71,6 +72,42 @@ class Gated(Enumerated):
         if unknown := sorted(set("".join(self.patterns)) - set(self.modalities)):
             raise ArgumentError(f"{self.name}: expected patterns of {''.join(self.modalities)}, found {unknown}")
         _ = self.rates
+
+    @classmethod
+    def from_targets(
+        cls,
+        *,
+        information: tuple[float, ...],
+        flip: tuple[float, ...] = (0.1, 0.1),
+        reliability: tuple[float, ...] | None = None,
+    ) -> Self:
+        r"""The world of complete samples whose modalities have these informations, :math:`I_m = \pi_m(\ln 2 - h(\epsilon_m))`.
+
+        Unit: nat.
+
+        :param flip: ε, which leaves the reliabilities to be decided.
+        :param reliability: π, which if given leaves the flips to be decided instead.
+        :raises InfeasibleError: an information outside what the given dial leaves, with the feasible interval.
+
+        >>> world = Gated.from_targets(information=(0.3, 0.1))
+        >>> round(world.known("information", {"b"}).middle, 12)
+        0.1
+        """
+        count = len(information)
+        if reliability is None:
+            flips = per_modality(flip, (0.1, 0.1), count, "flip")
+            caps = [math.log(2) - float(binary_entropy(torch.tensor(e, dtype=torch.float64))) for e in flips]
+            asked = [feasible("every information, nat,", i, 0.0, c) for i, c in zip(information, caps, strict=True)]
+            return cls(tuple(i / c if i else 0.0 for i, c in zip(asked, caps, strict=True)), flips)
+        reliable = per_modality(reliability, (0.6, 0.6), count, "reliability")
+        asked = [
+            feasible("every information, nat,", i, 0.0, p * math.log(2))
+            for i, p in zip(information, reliable, strict=True)
+        ]
+        flips = tuple(
+            float(fano_error(math.log(2) - i / p, 2)) if i else 0.5 for i, p in zip(asked, reliable, strict=True)
+        )
+        return cls(reliable, flips)
 
     @property
     def modalities(self) -> tuple[str, ...]:

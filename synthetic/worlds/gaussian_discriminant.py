@@ -26,7 +26,8 @@ from mmtheory.rng import Draws
 from mmtheory.stats import Interval
 from mmtheory.world import Task
 
-from ._dials import bisected, names, per_modality
+from ._dials import names, per_modality
+from ._inverse import bisected, feasible
 from ._linear_gaussian import Answer, blackwell
 from ._missing import Incomplete, Rates
 from ._plug_in import first, legendre, plug_in_error
@@ -335,8 +336,7 @@ class GaussianDiscriminant(Incomplete):
 def _separation(information: float, classes: int) -> float:
     """The squared separation with this information."""
     cap = math.log(classes)
-    if not 0 <= information < cap:
-        raise InfeasibleError(f"from_targets: expected every information in [0, {cap:.6g}) nat, found {information}")
+    feasible("every information, nat,", information, 0.0, cap, attained=False)
     if classes == BINARY:
         return float(lda_separation(information))
 

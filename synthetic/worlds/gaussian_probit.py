@@ -14,14 +14,13 @@ from scipy import integrate, special
 from torch import Tensor
 
 from mmtheory.batch import Batch
-from mmtheory.errors import InfeasibleError
 from mmtheory.info import Decomposition, mmi_decomposition
 from mmtheory.rng import Draws
 from mmtheory.stats import Interval
 from mmtheory.world import Task
 
-from ._dials import bisected
 from ._gaussian_learners import GaussianLaw
+from ._inverse import feasible, inverse
 from ._linear_gaussian import Answer, LinearGaussian, blackwell
 from ._missing import Incomplete, Rates
 from .gaussian_regression import GaussianRegression
@@ -211,14 +210,7 @@ class GaussianProbit(Probit):
         0.1
         """
 
-        def reached(log_snr: float) -> float:
-            return cls((math.exp(log_snr),), label_noise=label_noise).known("information", ("a",)).middle
-
-        cap = reached(25.0)
-        if bad := [i for i in information if not 0 <= i < cap]:
-            raise InfeasibleError(f"from_targets: expected every information in [0, {cap:.6g}) nat, found {bad[0]}")
-        snr = [math.exp(bisected(reached, i, -40.0, 25.0)) if i > 1e-15 else 0.0 for i in information]
-        return cls(tuple(snr), label_noise=label_noise)
+        return cls(tuple(_strength(i, label_noise) for i in information), label_noise=label_noise)
 
 
 @final
@@ -254,3 +246,35 @@ class LatentProbit(Probit):
     @cached_property
     def score(self) -> LatentRegression:
         return LatentRegression(self.loadings, self.weights, self.noise, self.scale, self.label_noise)
+
+    @classmethod
+    def from_targets(cls, *, information: tuple[float, ...], share: float = 0.5, label_noise: float = 0.1) -> Self:
+        """The world of shared and private latents whose modalities have these informations about the class.
+
+        Unit: nat.
+
+        :param share: part of the score's variance that all modalities see, the rest being private to one each.
+        :raises InfeasibleError: an information outside what the share and the label noise leave, with the feasible interval.
+
+        >>> round(LatentProbit.from_targets(information=(0.2, 0.1)).known("information", {"a"}).middle, 9)
+        0.2
+        """
+        ceiling = 0.5 * math.log((1 + label_noise) / (1 + label_noise - share - (1 - share) / len(information)))
+        cap = GaussianProbit((math.expm1(2 * ceiling),), label_noise=0.0).known("information", "a").middle
+        for i in information:
+            feasible("every information, nat,", i, 0.0, cap, attained=False)
+        about_score = tuple(0.5 * math.log1p(_strength(i, 0.0)) for i in information)
+        score = LatentRegression.from_targets(information=about_score, share=share, label_noise=label_noise)
+        return cls(score.loadings, score.weights, (), (1.0,), label_noise)
+
+
+def _strength(information: float, label_noise: float) -> float:
+    """The snr at which one modality has this information about the class."""
+
+    def reached(log_snr: float) -> float:
+        return GaussianProbit((math.exp(log_snr),), label_noise=label_noise).known("information", ("a",)).middle
+
+    feasible("every information, nat,", information, 0.0, reached(25.0), attained=False)
+    if information <= 1e-15:
+        return 0.0
+    return math.exp(inverse(reached, information, -40.0, 25.0, what="every information, nat,"))

@@ -18,6 +18,7 @@ from mmtheory.rng import Draws
 
 from ._dials import names, per_modality
 from ._gaussian_learners import GaussianLaw
+from ._inverse import feasible
 from ._linear_gaussian import LinearGaussian
 from ._missing import Rates
 
@@ -162,9 +163,6 @@ def _strength(information: float, label_noise: float) -> float:
     Inverts I = ½ ln[(1 + σ²)/(σ² + 1/(1 + snr))].
     """
     cap = 0.5 * math.log1p(1 / label_noise) if label_noise else math.inf
-    if not 0 <= information < cap:
-        raise InfeasibleError(
-            f"from_targets: expected every information (and every sum) in [0, {cap:.6g}) nat, found {information:.6g}"
-        )
+    feasible("every information (and every sum), nat,", information, 0.0, cap, attained=False)
     shrink = -math.expm1(-2 * information) * (1 + label_noise)
     return shrink / (1 - shrink)

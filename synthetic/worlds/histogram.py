@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, final
+from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from mmtheory.stats import Interval
 
 from ._dials import names, per_modality
 from ._enumerated import Enumerated
+from ._inverse import inverse
 from ._missing import Rates
 
 
@@ -62,6 +63,47 @@ class Histogram(Enumerated):
                 f"{self.name}: expected cells >= 2 (at most 10⁶ in all) and decay in (0, 1], found {self.cells}, {self.decay}"
             )
         _ = self.rates
+
+    @classmethod
+    def from_targets(
+        cls,
+        *,
+        bayes_risk: float | None = None,
+        posterior_entropy: float | None = None,
+        cells: tuple[int, ...] = (3, 4),
+        signal: tuple[float, ...] = (1.0, 1.0),
+        interaction: float = 0.5,
+        decay: float = 0.9,
+    ) -> Self:
+        r"""The world with this Bayes risk, or this H(y|x) in nats, of all modalities: every log-odds times one gain.
+
+        Both fall in the gain for any profile. Information need not: the label's own balance moves with it.
+
+        :param signal: and ``interaction``: the profile that the gain multiplies.
+        :raises InfeasibleError: above one half (ln 2) or at most what the cells of log-odds 0 keep, with the feasible interval.
+        :raises ArgumentError: both targets, or neither.
+
+        >>> round(Histogram.from_targets(bayes_risk=0.2).known("bayes_risk", "ab").middle, 12)
+        0.2
+        """
+        if (bayes_risk is None) == (posterior_entropy is None):
+            raise ArgumentError("from_targets: expected either bayes_risk or posterior_entropy, found both or neither")
+        quantity, target = (
+            ("bayes_risk", bayes_risk) if bayes_risk is not None else ("posterior_entropy", posterior_entropy)
+        )
+        profile = per_modality(signal, (1.0, 1.0), len(cells), "signal")
+
+        def world(gain: float) -> Self:
+            return cls(cells, tuple(gain * s for s in profile), gain * interaction, decay)
+
+        def reached(gain: float) -> float:
+            shaped = world(gain)
+            return shaped.known(quantity, shaped.modalities).middle
+
+        table = world(1.0).table
+        odds = (table[..., 1].log() - table[..., 0].log()).abs()
+        weakest = float(odds[odds > 1e-12].min()) if bool((odds > 1e-12).any()) else 1.0
+        return world(inverse(reached, float(target or 0.0), 0.0, 30 / weakest, what=quantity))
 
     @property
     def modalities(self) -> tuple[str, ...]:

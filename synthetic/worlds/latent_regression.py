@@ -17,6 +17,7 @@ from mmtheory.rng import Draws
 
 from ._dials import names, per_modality
 from ._gaussian_learners import GaussianLaw
+from ._inverse import feasible, inverse
 from ._linear_gaussian import LinearGaussian
 from ._missing import Rates
 
@@ -106,6 +107,59 @@ class LatentRegression(LinearGaussian):
         return cls(
             loadings=tuple(blocks), weights=(math.sqrt(share), *(rest,) * count), scale=(1.0,), label_noise=label_noise
         )
+
+    @classmethod
+    def from_targets(
+        cls,
+        *,
+        information: tuple[float, ...],
+        joint: float | None = None,
+        share: float = 0.5,
+        label_noise: float = 0.1,
+    ) -> Self:
+        r"""The :meth:`shared_private` world whose modalities have these informations, each with one snr on all it sees.
+
+        .. math:: c\,\frac{\mathrm{snr}_m}{1+\mathrm{snr}_m} = (1+\sigma_y^2)(1 - e^{-2I_m}), \qquad c = \text{share} + \frac{1-\text{share}}{M}
+
+        Unit: nat.
+
+        :param joint: information of all modalities together, which decides the share: the more is shared, the less they know together.
+        :param share: part of the target's variance that all modalities see; without effect beside ``joint``.
+        :raises InfeasibleError: an information outside what share and label noise leave, with the feasible interval.
+
+        Source: derived here.
+
+        >>> world = LatentRegression.from_targets(information=(0.3, 0.2), joint=0.45)
+        >>> [round(world.known("information", s).middle, 9) for s in ("a", "b", "ab")]
+        [0.3, 0.2, 0.45]
+        """
+        count, total = len(information), 1 + label_noise
+
+        def strengths(part: float) -> tuple[float, ...]:
+            ceiling = part + (1 - part) / count
+            cap = 0.5 * math.log(total / (total - ceiling)) if total > ceiling else math.inf
+            shares = [
+                -math.expm1(-2 * feasible("every information, nat,", i, 0.0, cap, attained=False)) * total / ceiling
+                for i in information
+            ]
+            return tuple(s / (1 - s) for s in shares)
+
+        def world(part: float) -> Self:
+            snr = strengths(part)
+            return cls.shared_private(snr, snr, label_noise=label_noise, share=part)
+
+        if joint is None:
+            return world(share)
+        strengths(1.0)
+        most = -math.expm1(-2 * max(information)) * total
+        least = max(0.0, (most - 1 / count) / (1 - 1 / count)) if count > 1 else 0.0
+        least += 1e-9 * (1 - least)  # at the very end a modality would have to see without noise
+        return world(
+            inverse(
+                lambda part: world(part).known("information", tuple("abcdefgh"[:count])).middle,
+                joint, least, 1.0, what="the information of all modalities, nat,",
+            )
+        )  # fmt: skip
 
     @classmethod
     def redundant(cls, snr: Sequence[float], *, degraded: bool = True, label_noise: float = 0.0) -> Self:

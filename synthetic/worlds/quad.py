@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar, final
+from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor
 
 from mmtheory.batch import Batch
-from mmtheory.errors import ArgumentError
+from mmtheory.errors import ArgumentError, InfeasibleError, NotExactError
 from mmtheory.moo.problems import Quadratics
 from mmtheory.rng import Draws
 from mmtheory.stats import Interval
 
 from ._dials import names
 from ._gaussian_learners import GaussianLaw
+from ._inverse import feasible, inverse
 from ._linear_gaussian import LinearGaussian
 from ._missing import Rates
 
@@ -75,6 +76,66 @@ class Quad(LinearGaussian):
                 f"{self.name}: expected condition >= 1, a finite turn and label_noise >= 0, found {self.dials()}"
             )
         _ = self.rates
+
+    @classmethod
+    def from_targets(
+        cls,
+        *,
+        information: tuple[float, ...] | None = None,
+        min_norm: float | None = None,
+        norms: tuple[float, ...] = (1.0, 1.0),
+        cosine: float = -0.5,
+        condition: float = 10.0,
+        turn: float = 0.5,
+        label_noise: float = 0.1,
+    ) -> Self:
+        r"""The world whose modalities have these informations, or whose gradients at θ = 0 have a convex hull this far from 0.
+
+        Modality m explains :math:`\|g_m\|^2 k_m` of the target's variance, k_m being known from angle and conditioning: informations
+        fix the norms. Half of the latent stays hidden behind the inputs' noise, so all modalities together explain less than half.
+        The distance fixes the cosine, for norms given.
+
+        Unit: nat.
+
+        :param min_norm: length of the shortest vector in the hull of the gradients (two, or equally long ones).
+        :raises InfeasibleError: informations whose explained shares of the variance reach one half, or a distance that no cosine gives.
+        :raises ArgumentError: both targets, or neither.
+        :raises NotExactError: a distance for three or more gradients of different lengths.
+
+        Source: derived here.
+
+        >>> round(Quad.from_targets(information=(0.15, 0.1)).known("information", "b").middle, 12)
+        0.1
+        """
+        if (information is None) == (min_norm is None):
+            raise ArgumentError("from_targets: expected either information or min_norm, found both or neither")
+        rest = {"condition": condition, "turn": turn, "label_noise": label_noise}
+        if information is None:
+            base = cls(cosine=0.0, norms=norms, dim=max(4, len(norms)), **rest)
+            shortest = [replace(base, cosine=c).answers().get("squared min-norm") for c in (0.0, 1.0)]
+            if None in shortest:
+                raise NotExactError(f"{cls.name}: expected two norms or equal ones for a distance, found {norms}")
+
+            def reached(c: float) -> float:
+                return math.sqrt(max(0.0, replace(base, cosine=c).answers()["squared min-norm"].middle))
+
+            # For two gradients the shortest vector is the shorter of them from cos = short/long on, and then stays.
+            top = min(norms) / max(norms) if len(norms) == LEAST else 1.0
+            return replace(
+                base, cosine=inverse(reached, float(min_norm or 0.0), -1 / (len(norms) - 1), top, what="a distance")
+            )
+        shares = [-math.expm1(-2 * feasible("every information, nat,", i, 1e-12, math.inf)) for i in information]
+        left = 1 - 2 * sum(shares)
+        if left <= 0 or label_noise <= 0:
+            cap = -0.5 * math.log1p(min(0.0, sum(shares[1:]) - 0.5)) if label_noise > 0 else 0.0
+            raise InfeasibleError(
+                f"from_targets: expected label_noise > 0 and, beside the others, the information of a in (0, {cap:.6g}), "
+                f"found {label_noise} and {information}"
+            )
+        unit = cls(cosine=cosine, norms=(1.0,) * len(shares), dim=max(4, len(shares)), **rest)
+        each = (unit.slopes * torch.linalg.solve(unit.hessians, unit.slopes[..., None])[..., 0]).sum(-1).tolist()
+        variance = label_noise / left
+        return replace(unit, norms=tuple(math.sqrt(s * variance / k) for s, k in zip(shares, each, strict=True)))
 
     @property
     def modalities(self) -> tuple[str, ...]:

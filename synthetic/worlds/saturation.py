@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, final
+from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from mmtheory.stats import Interval
 from mmtheory.world import Task, World
 
 from ._dials import names
+from ._inverse import feasible
 from ._saturation_learners import Learnt, cover
 
 ROUNDING = 1e-13
@@ -66,6 +67,58 @@ class Saturation(World):
             raise ArgumentError(f"{self.name}: expected () or one mass for each of {pairs} pairs, found {self.paired}")
         if self.n < 1:
             raise ArgumentError(f"{self.name}: expected n >= 1, found {self.n}")
+
+    @classmethod
+    def from_targets(
+        cls,
+        *,
+        information: tuple[float, ...] | None = None,
+        redundancy: float | None = None,
+        unique: float = 0.0,
+        synergy: float | None = None,
+        features: int = 1,
+        n: int = 20,
+    ) -> Self:
+        r"""The world whose modalities have these informations, or the two-modality world with this decomposition.
+
+        .. math:: R = \ln 2\,(1-U_b), \quad R + U = \ln 2\,(1-U_a), \quad S = \ln 2\; U_a(1 - U_b(1-q))
+
+        where U_m is the probability that m shows nothing: two modalities that err alone already have synergy, and a pair adds to it.
+
+        Unit: nat.
+
+        :param redundancy: R; give this or ``information``.
+        :param unique: of modality ``a``.
+        :param synergy: S; None is what the two have without a paired feature.
+        :param features: of each modality; their hazards fall as features, …, 2, 1.
+        :param n: training samples.
+        :raises InfeasibleError: a target outside what is left, with the feasible interval.
+        :raises ArgumentError: information and redundancy, or neither.
+
+        Source: derived here.
+
+        >>> world = Saturation.from_targets(redundancy=0.2, unique=0.1, synergy=0.25)
+        >>> [round(world.known(q, s).middle, 12) for q, s in (("redundancy", "ab"), ("unique", "a"), ("synergy", "ab"))]
+        [0.2, 0.1, 0.25]
+        """
+        if (information is None) == (redundancy is None):
+            raise ArgumentError("from_targets: expected either information or redundancy, found both or neither")
+        whole, weights = math.log(2), [2 * (features - i) / features / (features + 1) for i in range(features)]
+
+        def presence(asked: float) -> tuple[float, ...]:
+            hidden = 1 - feasible("every information (and every sum), nat,", asked, 0.0, whole) / whole
+            return tuple(1 - hidden**w for w in weights)
+
+        if information is not None:
+            return cls(tuple(presence(i) for i in information), n=n)
+        poor, rich = float(redundancy or 0.0), float(redundancy or 0.0) + feasible("unique, nat,", unique, 0.0, whole)
+        world = cls((presence(rich), presence(poor)), n=n)
+        blind = 1 - rich / whole, 1 - poor / whole
+        if synergy is None:
+            return world
+        feasible("a synergy, nat,", synergy, whole * blind[0] * (1 - blind[1]), whole * blind[0])
+        mass = 1 - (1 - synergy / whole / blind[0]) / blind[1] if math.prod(blind) else 0.0
+        return replace(world, paired=(min(max(mass, 0.0), 1.0),))
 
     @property
     def modalities(self) -> tuple[str, ...]:

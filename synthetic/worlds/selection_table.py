@@ -6,15 +6,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, final
+from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor
 
 from mmtheory.errors import ArgumentError
+from mmtheory.info import fano_error
 
 from ._dials import names
 from ._enumerated import MOST_CELLS, Enumerated
+from ._inverse import feasible
 from ._missing import Rates
 
 
@@ -57,6 +59,35 @@ class SelectionTable(Enumerated):
             )
         _ = self.rates
 
+    @classmethod
+    def from_targets(
+        cls,
+        *,
+        information: tuple[float, ...] | None = None,
+        synergy: float | None = None,
+        count: int = 2,
+        symbols: int = 3,
+    ) -> Self:
+        r"""Naive Bayes (λ = 0) whose modalities have these informations, or pure synergy (κ = 0) with this much of it.
+
+        Either way a symmetric channel on A symbols with :math:`\text{strength} = \ln\frac{(1-e)(A-1)}{e}`, e its error.
+
+        Unit: nat.
+
+        :param synergy: I(x; y) of all modalities together, every proper subset of which knows nothing.
+        :param count: modalities of a synergistic world.
+        :raises InfeasibleError: a target outside [0, ln A), with that interval.
+        :raises ArgumentError: both targets, or neither.
+
+        >>> round(SelectionTable.from_targets(information=(0.5, 0.2)).known("information", {"a"}).middle, 12)
+        0.5
+        """
+        if (information is None) == (synergy is None):
+            raise ArgumentError("from_targets: expected either information or synergy, found both or neither")
+        if information is not None:
+            return cls(tuple(_strength("every information, nat,", i, symbols) for i in information), 0.0, symbols)
+        return cls((0.0,) * count, _strength("a synergy, nat,", float(synergy or 0.0), symbols), symbols)
+
     @property
     def modalities(self) -> tuple[str, ...]:
         return names(len(self.kappa), self.name)
@@ -83,3 +114,11 @@ class SelectionTable(Enumerated):
         )
         table = torch.exp(weight - self.lam)
         return table / table.sum()
+
+
+def _strength(what: str, information: float, symbols: int) -> float:
+    """Log-odds of the right symbol against each other one, in a symmetric channel of uniform input with this information."""
+    cap = math.log(symbols)
+    wrong = float(fano_error(cap - feasible(what, information, 0.0, cap, attained=False), symbols))
+    feasible(what, information, 0.0, cap - 1e-15, attained=wrong > 0)
+    return max(0.0, math.log((1 - wrong) * (symbols - 1) / wrong)) if information else 0.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, Self, final
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from mmtheory.batch import Batch
@@ -17,6 +18,7 @@ from mmtheory.rng import Draws
 from mmtheory.stats import Interval
 from mmtheory.world import Task
 
+from ._inverse import feasible
 from ._missing import Incomplete, Rates
 
 
@@ -71,6 +73,26 @@ class TwoDials(Incomplete):
             )
         _ = self.rates
 
+    @classmethod
+    def from_targets(
+        cls, *, pair_error: tuple[float, float], speed: float = 0.0, classes: int = 8, signal: int = 6
+    ) -> Self:
+        """The world in which ``a`` and ``b`` confuse two classes this often on average over tasks (see :meth:`answers`).
+
+        :param pair_error: of ``a``, the weak modality, and of ``b``; the second decides the spread, the first the information dial.
+        :raises InfeasibleError: an error outside (0, 1/2], or of ``a`` below that of ``b``, with the feasible interval.
+
+        >>> round(TwoDials.from_targets(pair_error=(0.3, 0.1)).answers()["pair error of a"].middle, 12)
+        0.3
+        """
+        weak, strong = pair_error
+        feasible("the error of b", strong, 1e-12, 0.5)
+        feasible("the error of a", weak, strong, 0.5, attained=strong == 0.5)
+        ends = [float(stats.t.isf(error, signal)) for error in (weak, strong)]
+        spread = max(0.0, ends[1]) * math.sqrt(2 / signal)
+        noise = ends[1] / ends[0] if ends[0] > 0 else 1.0
+        return cls(speed, 2 * (noise - 1), classes, signal, spread=spread)
+
     @property
     def modalities(self) -> tuple[str, ...]:
         return ("a", "b")
@@ -91,6 +113,20 @@ class TwoDials(Incomplete):
 
     def exact_complete(self) -> Mapping[tuple[str, str], Callable[[frozenset[str]], Interval]]:
         return {("label_entropy", "uniform"): lambda _given: Interval.exact(math.log(self.classes), 1e-15)}
+
+    def answers(self) -> Mapping[str, Interval]:
+        r"""How often each modality, its means known, confuses two classes: the mean over tasks of the Bayes error between them.
+
+        .. math:: E\,\Phi(-\tfrac{s}{\sigma_m\sqrt2}\chi_k) = P(t_k > \tfrac{s}{\sigma_m}\sqrt{k/2}), \qquad k = \text{signal},\ s = \text{spread}
+
+        Student's t, since a normal number over an independent chi is one. The speed dial is not in it.
+        """
+        noise = {"a": 1 + self.information / 2, "b": 1.0}
+        reach = self.spread * math.sqrt(self.signal / 2)
+        return {
+            f"pair error of {m}": Interval.exact(float(stats.t.sf(reach / s, self.signal)), 1e-13)
+            for m, s in noise.items()
+        }
 
     def belief(self, x: Mapping[str, Tensor]) -> Tensor:
         raise NotExactError(

@@ -19,6 +19,9 @@ EPS = float(np.finfo(np.float64).eps)
 ENUMERABLE = 8
 SOLVE = cast("Callable[..., Any]", get_lapack_funcs("posv", dtype=np.float64))
 PATIENCE = 3
+DEPENDENT = (
+    1e-5  # a pivot below this leaves too few digits for a factorisation that does not look at signs: one by one then
+)
 CHUNK = 2048  # programmes solved together: what the second-level cache holds at m = 8
 
 
@@ -116,6 +119,35 @@ def pivot_one(C: np.ndarray, r: np.ndarray) -> np.ndarray | None:
         else:  # Murty's rule, finite for positive definite matrices
             flip = np.arange(m) == wrong.nonzero()[0][-1]
         inside = inside ^ flip
+    return None
+
+
+def pivot_rows(C: np.ndarray) -> np.ndarray | None:
+    """Block principal pivoting for all m programmes whose linear term is a row of C, together; None as in ``pivot_one``."""
+    m = len(C)
+    whole, magnitudes = np.eye(m), np.abs(C)
+    inside, patience, best = C < 0, np.full(m, PATIENCE), np.full(m, m + 1)
+    for _ in range(4 * m):
+        both = inside[:, :, None] & inside[:, None, :]
+        masked = np.where(both, C, whole)
+        try:
+            factor = np.linalg.cholesky(masked)
+        except np.linalg.LinAlgError:
+            return None
+        if factor.diagonal(axis1=1, axis2=2).min() < DEPENDENT:
+            return None
+        z = np.where(inside, np.linalg.solve(masked, np.where(inside, -C, 0.0)[:, :, None])[:, :, 0], 0.0)
+        noise = 4 * m * EPS * (np.abs(z) @ magnitudes + magnitudes)
+        wrong = np.where(inside, z < 0, z @ C + C < -noise)
+        count = wrong.sum(1)
+        if not count.any():
+            return z
+        better = count < best
+        last = m - 1 - wrong[:, ::-1].argmax(1)
+        single = wrong & (np.arange(m) == last[:, None])
+        inside = inside ^ np.where((better | (patience > 0))[:, None], wrong, single)
+        patience = np.where(better, PATIENCE, np.maximum(patience - 1, 0))
+        best = np.where(better, count, best)
     return None
 
 

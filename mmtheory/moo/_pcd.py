@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ._certificate import Certificate, certify_nnqp, product, squared_norm
-from ._checks import within
-from ._nnqp import nnqp
+from ._checks import numbers, within
+from ._nnqp import nnqp, pivot_one
 from ._weighting import Stateful
 
 INFEASIBLE = 1e-9
@@ -62,6 +63,10 @@ class PCD(Stateful[NormState]):
         squares = self.beta * state.squares + (1 - self.beta) * gramian.diagonal(dim1=-2, dim2=-1)
         after = NormState(squares, state.steps + 1)
         mean = squares / (1 - self.beta**after.steps)
+        one, means = (numbers(gramian), numbers(mean)) if gramian.ndim == 2 else (None, None)
+        found = None if one is None or means is None else _of_one(one, means, self.tau)
+        if found is not None:
+            return torch.from_numpy(found), after
         scale = torch.where(mean > 0, mean.rsqrt(), 0.0)
         normal = gramian * scale[..., :, None] * scale[..., None, :]
         block, linear = self._programme(normal)
@@ -90,3 +95,29 @@ class PCD(Stateful[NormState]):
         z = torch.where(lead > 0, w[..., 1:] * norms[..., 1:] / torch.where(lead > 0, lead, 1.0), 0.0)
         parts = certify_nnqp(block, linear, z)
         return Certificate(parts.gap, parts.primal, parts.dual, parts.complementarity, (w * product(G, w)).sum(-1))
+
+
+def _of_one(G: np.ndarray, means: np.ndarray, tau: float) -> np.ndarray | None:
+    """The same for one Gramian on the host; None where the kernel has to cope with dependent rows."""
+    scale = np.divide(1.0, np.sqrt(means), out=np.zeros(len(G)), where=means > 0)
+    normal = G * scale * scale[:, None]
+    block = normal[1:, 1:]
+    linear = normal[1:, 0] - tau * block.diagonal()
+    lengths = block.diagonal()
+    if len(lengths) == 1:
+        z = np.maximum(-linear, 0.0) / (lengths if lengths[0] > 0 else 1.0)
+    elif lengths.min() <= 0:
+        return None
+    else:
+        inverse = np.ldexp(1.0, -np.frexp(np.sqrt(lengths))[1])
+        found = pivot_one(block * inverse * inverse[:, None], linear * inverse)
+        if found is None:
+            return None
+        z = found * inverse
+    if (block @ z + linear).min() < -INFEASIBLE:
+        z = np.zeros_like(z)
+    direction = np.concatenate((np.ones(1), z))
+    length = float(direction @ normal @ direction)
+    noise = 1e-15 * float(direction @ np.sqrt(normal.diagonal())) ** 2
+    factor = (G[0, 0] / length) ** 0.5 if length > noise else 0.0
+    return direction * scale * factor

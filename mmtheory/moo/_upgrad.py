@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ._active_set import active_set
 from ._certificate import Certificate, certify_equations, distance
-from ._checks import on_simplex, preference_of
-from ._nnqp import Scaled, scaled, solve_scaled
+from ._checks import numbers, on_simplex, preference_of
+from ._nnqp import Scaled, pivot_rows, scaled, solve_scaled
 from ._weighting import Weighting
 
 PAIR = 2
@@ -49,7 +49,11 @@ class UPGrad(Weighting):
         if m == PAIR:
             return self._of_two(gramian)
         problem = scaled(gramian, torch.zeros_like(gramian[..., 0]))
-        if gramian.ndim == 2:
+        one = numbers(problem.cosines) if gramian.ndim == 2 else None
+        found = None if one is None else pivot_rows(one)
+        if found is not None:
+            parts = torch.from_numpy(found)
+        elif gramian.ndim == 2:
             parts = torch.stack([solve_scaled(problem.cosines, problem.cosines[i]) for i in range(m)])
         else:
             parts = solve_scaled(problem.cosines[..., None, :, :], problem.cosines)

@@ -272,7 +272,22 @@ def test_data_of_other_replicates_are_refused():
         fresh(replicates=3, data=samples(2))
 
 
-EXTRA = {"pmr", "mses", "mslr", "gblend", "umt", "mie", "reconboost", "relearning", "valuation", "inforeg", "lfm", "famo", "mmlora", "m2pt"}
+EXTRA = {
+    "pmr",
+    "mses",
+    "mslr",
+    "gblend",
+    "umt",
+    "mie",
+    "reconboost",
+    "relearning",
+    "valuation",
+    "inforeg",
+    "lfm",
+    "famo",
+    "mmlora",
+    "m2pt",
+}
 """Methods with forwards of their own accord (an epoch's, a teacher's, a stage's), or other passes in later epochs."""
 
 

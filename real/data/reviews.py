@@ -1,6 +1,7 @@
 """Lazada- and Amazon-MRHP: how helpful is a review of a product? Levels 0 to 4, by the votes it was given.
 
-Read without pictures, many of whose addresses are dead. The literature ranks the reviews of a product; here the level is a class.
+Read without pictures, many of whose addresses are dead. The literature ranks the reviews of a product; here the
+level is a class, and the expected class is what ranks.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Mrhp(SampleDataset):
     classes: tuple[str, ...] = tuple("01234")
     modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({"product": Part((WIDTH,)), "review": Part((WIDTH,))})
     splits: ClassVar[tuple[str, ...]] = ("official", "product", "random")
+    lists: ClassVar[str | None] = "product"
 
     def list_samples(self) -> list[Sample]:
         named = sorted(self.root.glob("*.rel.train"))

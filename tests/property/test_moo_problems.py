@@ -128,6 +128,24 @@ def test_a_merit_is_certified_from_both_sides(name, seed):
     assert (at.low <= 1e-9 * scale).all()
 
 
+@given(seed=SEEDS, m=st.integers(3, 6))
+@settings(max_examples=12)
+def test_the_merit_of_many_quadratics_is_certified_and_that_of_spheres(seed, m):
+    """Any number of general quadratics: a closed bracket, zero at Pareto points, the closed form where all Hessians are the identity."""
+    draws = Stream(seed, ("many", m)).draws(range(6))
+    problem = Quadratics.drawn(draws, m, 4)
+    x = 2 * draws.normal("x", 4)
+    merit = problem.merit(x)
+    scale = problem.values(x).amax(-1)
+    assert (merit.high - merit.low <= 1e-8 * scale).all()
+    z = problem.pareto_point(simplex(draws, m))
+    assert (problem.merit(z).high <= 1e-9 * scale).all()
+    spheres = PROBLEMS["spheres"](problem.centres)
+    same = Quadratics(spheres.centres, spheres.hessians.contiguous()).merit(x)
+    torch.testing.assert_close(same.high, spheres.merit(x).high, rtol=1e-9, atol=1e-12)
+    assert ((problem.values(x) - problem.values(z)).amin(-1) <= merit.high + 1e-12 * scale).all()
+
+
 @given(seed=SEEDS, t=st.floats(0.05, 0.95))
 def test_on_spheres_a_step_shortens_the_direction_by_exactly_1_minus_t(seed, t):
     problem, draws = some("spheres", seed)

@@ -23,6 +23,7 @@ from mmtheory.info import subsets
 from mmtheory.methods import Method
 from mmtheory.methods.mrhp import expected_class
 from mmtheory.models import MultimodalModel
+from mmtheory.models.prompted import pooled
 from mmtheory.rng import Draws, Stream
 from mmtheory.stats import clopper_pearson
 from mmtheory.training import Trainer, placed
@@ -276,10 +277,9 @@ class Fit:
 
     def _features(self, part: Batch, modality: str) -> Tensor:
         alone, size = frozenset((modality,)), min(1024, self.look)
-        blocks = [
-            self.trainer.model.encode(part.rows(slice(i, i + size)).x, alone)[modality] for i in range(0, part.n, size)
-        ]
-        return torch.cat(blocks, -2)
+        model = self.trainer.model
+        blocks = [model.encode(part.rows(slice(i, i + size)).x, alone)[modality] for i in range(0, part.n, size)]
+        return pooled(model.encoders[modality], torch.cat(blocks, -2))
 
     def _coalitions(self, test: Batch) -> dict[str, Any]:
         """Accuracy under every absence, and the Shapley values of that game."""

@@ -175,3 +175,15 @@ def passing_tokens(
         encoder.width = found.width
         return encoder
     return TokenEncoder(encoder, prompts, draws=draws, name=name, mode=mode, passing=passing, freeze=freeze)
+
+
+def pooled(encoder: nn.Module, z: Tensor) -> Tensor:
+    """The mean over an encoder's tokens, [*batch, n, d]; the features as they are where nothing passes tokens on.
+
+    >>> pooled(nn.Identity(), torch.ones(2, 3)).shape
+    torch.Size([2, 3])
+    """
+    for part in encoder.modules():
+        if isinstance(part, TokenEncoder):
+            return z.unflatten(-1, (part.tokens, part.d)).mean(-2)
+    return z

@@ -7,6 +7,9 @@ from mmtheory.errors import ArgumentError, DataError
 from mmtheory.models import prompt_tuning_size
 from mmtheory.rng import Stream
 from real.adapters import IGNORED, PromptedLlava, llava
+from real.data import DATASETS
+from real.recipe import Recipe
+from real.trainer import Fit
 
 transformers = pytest.importorskip("transformers")
 VISION, LANGUAGE, VOCABULARY, IMAGE = (3, 16), (2, 24), 40, 39
@@ -143,3 +146,19 @@ def test_what_is_not_there_is_refused_in_a_sentence(folder, tmp_path):
     broken.config = tiny().config
     with pytest.raises(ArgumentError, match="a network with pre_layrnorm, found Sequential"):
         PromptedLlava(broken, 1, 1, draws=Stream(0).draws())
+
+
+@pytest.mark.parametrize(("name", "encoder"), [("watch", "auto"), ("crema-d", "vit:tiny")])
+@pytest.mark.parametrize("method", ["mmlora", "m2pt"])
+def test_data_sets_of_sequences_and_encoders_of_transformers_are_tuned(method, name, encoder, tmp_path):
+    data = DATASETS[name](DATASETS[name].write_double(tmp_path / name))
+    chosen = encoder if encoder == "auto" else {"image": encoder}
+    fit = Fit(data, Recipe(method=method, encoder=chosen, epochs=2, width=8, batch_size=8)).run()
+    frozen = {k: v.clone() for k, v in fit.trainer.model.named_buffers()}
+    trained = {k for k, _ in fit.trainer.model.encoders.named_parameters()}
+    wanted = {"mmlora": ("updates",), "m2pt": ("prompts",)}[method]
+    assert trained
+    assert all(any(f".{w}." in name for w in wanted) for name in trained)
+    fit.trainer.run(1)
+    assert all(torch.equal(v, frozen[k]) for k, v in fit.trainer.model.named_buffers())
+    assert 0 <= fit.measure()["test"]["accuracy"] <= 1

@@ -78,6 +78,11 @@ def test_sizes_are_those_of_the_literature():
         assert (sum(p.numel() for p in encoder.parameters()), encoder.width) == (wanted, 512)
 
 
+def test_the_pair_of_the_imbalance_literature_has_its_size(crema):
+    fit = Fit(DATASETS["crema-d"](crema), Recipe(encoder="resnet", width=0, epochs=1))
+    assert sum(p.numel() for p in fit.trainer.model.parameters()) == 22_352_902
+
+
 @pytest.mark.parametrize(
     ("name", "part", "sentence"),
     [

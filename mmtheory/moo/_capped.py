@@ -55,7 +55,14 @@ class CappedMGDA(Weighting):
         found = None if one is None else _bounded_one(one, self.cap)
         if found is not None:
             return torch.from_numpy(found)
-        return _bounded(gramian.reshape(-1, m, m), self.cap).reshape(gramian.shape[:-1])
+        flat = gramian.reshape(-1, m, m)
+        if numbers(flat) is None:
+            return _bounded(flat, self.cap).reshape(gramian.shape[:-1])
+        # Where no weight of MGDA exceeds the cap, that is the answer.
+        w = min_norm(flat)
+        tight = w.amax(-1) > self.cap
+        w[tight] = _bounded(flat[tight], self.cap)
+        return w.reshape(gramian.shape[:-1])
 
     def certificate(self, gramian: Tensor, weights: Tensor) -> Certificate:
         return certify_bounded(gramian, weights, self.cap)

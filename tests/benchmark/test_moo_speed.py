@@ -107,22 +107,32 @@ def test_one_gramian_and_a_batch(capsys):
     assert max(worst.values()) <= LOADED
 
 
-@pytest.mark.parametrize("m", [2, 8])
-def test_every_weighting(m, capsys):
-    """Microseconds for one Gramian, and an item of 2000."""
+REACHED = {"mgda", "mean", "linear", "dualproj", "pcd", "sdmgrad", "modo", "moco", "cr-mogm", "ngdiff", "capped-mgda"}
+"""Whose batches of eight objectives come near 2 µs an item; the others are printed."""
+
+
+@pytest.mark.parametrize(("m", "goal"), [(2, 60), (3, 350), (8, 350)])
+def test_every_weighting(m, goal, capsys):
+    """Microseconds for one Gramian, turn about with the mean, whose checks are the floor; and an item of 2000."""
     J = conflicting(m, 2000)
     G = J @ J.mT
-    report = {}
+    report, floor = {}, WEIGHTINGS["mean"]()
     for name, kind in WEIGHTINGS.items():
         if name == "mmpareto" and m > 2:
             continue
-        method = kind()
-        one = seconds(lambda method=method: [method.weights(g) for g in G[:5]], 4) / 5
-        batch = seconds(lambda method=method: method.weights(G), 2) / len(G)
-        report[name] = [round(1e6 * one, 1), round(1e6 * batch, 2)]
-    show(capsys, {f"m{m}_us_one_and_batched": report})
-    assert max(one for one, _ in report.values()) <= 700 * LOADED
-    assert max(batch for _, batch in report.values()) <= 40 * LOADED
+        method, times = kind(), {"own": [], "floor": []}
+        for _ in range(12):
+            for which, chosen in (("floor", floor), ("own", method)):
+                started = time.process_time()
+                for g in G[:10]:
+                    chosen.weights(g)
+                times[which].append((time.process_time() - started) / 10)
+        batch = seconds(lambda method=method: method.weights(G), 3) / len(G)
+        report[name] = [round(1e6 * min(times["own"]), 1), round(1e6 * min(times["floor"]), 1), round(1e6 * batch, 2)]
+    show(capsys, {f"m{m}_us_one_mean_batched": report, "goals": [goal, 2]})
+    assert max(own for own, _, _ in report.values()) <= goal * LOADED
+    assert max(batch for name, (_, _, batch) in report.items() if m == 2 or name in REACHED) <= 2 * LOADED
+    assert max(batch for _, _, batch in report.values()) <= 25 * LOADED
 
 
 @pytest.mark.parametrize("m", [2, 4])

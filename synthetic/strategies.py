@@ -49,6 +49,7 @@ COUNTS = st.integers(2, 4)
 WIDTHS = st.lists(st.integers(1, 3), min_size=2, max_size=4).map(tuple)
 POSITIVE = st.floats(0.05, 3.0)
 KAPPA = st.floats(-2, 2).map(lambda v: round(v, 3))
+NOISE = st.sampled_from((0.0, 0.05, 0.3))
 LAM = st.sampled_from((0.0, 1e-3, 0.05, 0.3, 1.0, 4.0, 60.0))
 
 
@@ -102,7 +103,8 @@ def gated(draw: DrawFn, *, missing: bool = False) -> Gated:
     """Reliabilities and flips of 2 to 4 modalities; with ``missing``, a random pattern of absence too."""
     count = draw(COUNTS)
     unit = st.floats(0, 1).map(lambda v: round(v, 3))
-    world = Gated(tuple(draw(unit) for _ in range(count)), tuple(draw(unit) / 2 for _ in range(count)))
+    flips = tuple(draw(unit) / 2 for _ in range(count))
+    world = Gated(tuple(draw(unit) for _ in range(count)), flips, label_noise=draw(NOISE))
     if not missing:
         return world
     words = ["".join(sorted(s)) for s in subsets(world.modalities)] + [""]
@@ -122,7 +124,7 @@ def selection_gaussians(draw: DrawFn, *, collider: bool | None = None) -> Select
 
 @st.composite
 def selection_tables(draw: DrawFn) -> SelectionTable:
-    """Selection tables of 2 to 4 modalities."""
+    """Selection tables of 2 to 4 modalities, their labels without noise: only then is the posterior a product of experts."""
     kappa = tuple(draw(st.floats(-2, 2)) for _ in range(draw(COUNTS)))
     return SelectionTable(kappa, draw(st.floats(0, 4)), draw(st.integers(2, 4)))
 
@@ -158,6 +160,7 @@ def histograms(draw: DrawFn) -> Histogram:
         signal=tuple(draw(st.floats(-2, 2)) for _ in range(count)),
         interaction=draw(st.floats(-1, 1)),
         decay=draw(st.floats(0.3, 1.0)),
+        label_noise=draw(NOISE),
     )
 
 
@@ -229,7 +232,7 @@ COMPLETE: Mapping[str, SearchStrategy[Any]] = MappingProxyType({
     "latent-probit": latents(LatentProbit),
     "gaussian-discriminant": discriminants(),
     "selection-gaussian": selection_gaussians(),
-    "selection-table": selection_tables(),
+    "selection-table": st.builds(lambda world, noise: replace(world, label_noise=noise), selection_tables(), NOISE),
     "connection-linear": connections(),
     "connection-sine": SINES,
     "gated": st.booleans().flatmap(lambda missing: gated(missing=missing)),

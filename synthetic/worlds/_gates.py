@@ -94,7 +94,7 @@ def noisy(table: Tensor, noise: float) -> Tensor:
     """The label replaced, with this probability, by one of the others, all alike."""
     classes = table.shape[-1]
     if not 0 <= noise <= 1 - 1 / classes:
-        raise ArgumentError(f"table: expected label_noise in [0, {1 - 1 / classes:g}], found {noise}")
+        raise ArgumentError(f"label noise: expected label_noise in [0, {1 - 1 / classes:g}], found {noise}")
     if noise == 0:
         return table
     total = table.sum(-1, keepdim=True)

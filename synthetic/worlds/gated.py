@@ -20,6 +20,7 @@ from mmtheory.stats import Interval
 
 from ._dials import names, per_modality
 from ._enumerated import Answer, Enumerated
+from ._gates import noisy
 from ._inverse import feasible
 from ._missing import Rates, thinned
 
@@ -42,6 +43,7 @@ class Gated(Enumerated):
     :param patterns: sets of available modalities, as words of their letters (``""`` is none); () is all, always.
     :param chances: probability of each pattern.
     :param missingness: probability that a modality is absent, independently, on top of the pattern; one number or one a modality.
+    :param label_noise: probability that the label is replaced by another one, all alike; 0 for none.
     :raises ArgumentError: a dial out of its domain.
 
     Source: Wei et al. 2024, the sample-level setting (known); this world derived here.
@@ -57,6 +59,7 @@ class Gated(Enumerated):
     patterns: tuple[str, ...] = ()
     chances: tuple[float, ...] = ()
     missingness: Rates = 0.0
+    label_noise: float = 0.0
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.reliability) <= 8:
@@ -71,7 +74,7 @@ class Gated(Enumerated):
             raise ArgumentError(f"{self.name}: expected chances that sum to 1, found {self.chances}")
         if unknown := sorted(set("".join(self.patterns)) - set(self.modalities)):
             raise ArgumentError(f"{self.name}: expected patterns of {''.join(self.modalities)}, found {unknown}")
-        _ = self.rates
+        _ = self.rates, noisy(torch.full((1, 2), 0.5), self.label_noise)
 
     @classmethod
     def from_targets(
@@ -141,7 +144,7 @@ class Gated(Enumerated):
         table = torch.full((2,), 0.5, dtype=torch.float64)
         for i in range(count):
             table = table * self.channels[i].reshape(*(4 if j == i else 1 for j in range(count)), 2)
-        return table
+        return noisy(table, self.label_noise)
 
     @cached_property
     def weights(self) -> Tensor:
@@ -157,7 +160,9 @@ class Gated(Enumerated):
             reliable = draws.uniform(f"reliable {m}", n) < good
             wrong = draws.uniform(f"flip {m}", n) < torch.where(reliable, flip, 0.5)
             x[m] = 2 * reliable.long() + (y ^ wrong.long())
-        return Batch(x, y)
+        if not self.label_noise:
+            return Batch(x, y)
+        return Batch(x, y ^ (draws.uniform("label noise", n) < self.label_noise).long())
 
     def exact_complete(self) -> Mapping[tuple[str, str], Answer]:
         return {**super().exact_complete(), ("bayes_risk", "vote"): self._vote}
@@ -175,7 +180,8 @@ class Gated(Enumerated):
                 key = round(total + step, 9)
                 spread[key] = spread.get(key, 0.0) + mass * p
             law = spread
-        return Interval.exact(sum(p * (0.5 if v == 0 else float(v < 0)) for v, p in law.items()), 1e-12)
+        risk = sum(p * (0.5 if v == 0 else float(v < 0)) for v, p in law.items())
+        return Interval.exact(risk + self.label_noise - 2 * risk * self.label_noise, 1e-12)
 
     def correctness(self, symbols: Mapping[str, Tensor], y: Tensor) -> dict[frozenset[str], Tensor]:
         """P(Bayes' vote of the coalition is right) at these samples, for every coalition: 1, 0, or ½ at a tie."""

@@ -18,6 +18,7 @@ from mmtheory.stats import Interval
 
 from ._dials import names, per_modality
 from ._enumerated import Enumerated
+from ._gates import noisy
 from ._inverse import inverse
 from ._missing import Rates
 
@@ -38,6 +39,7 @@ class Histogram(Enumerated):
     :param interaction: t; 0 makes the modalities conditionally independent contributions.
     :param decay: each symbol of a modality is so many times as frequent as the one before it; 1 for uniform inputs.
     :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
+    :param label_noise: probability that the label is replaced by another one, all alike; 0 for none.
     :raises ArgumentError: a dial out of its domain, or lengths that disagree.
 
     Source: derived here (theory §11.5).
@@ -54,6 +56,7 @@ class Histogram(Enumerated):
     interaction: float = 0.5
     decay: float = 0.9
     missingness: Rates = 0.0
+    label_noise: float = 0.0
 
     def __post_init__(self) -> None:
         names(len(self.cells), self.name)
@@ -62,7 +65,7 @@ class Histogram(Enumerated):
             raise ArgumentError(
                 f"{self.name}: expected cells >= 2 (at most 10⁶ in all) and decay in (0, 1], found {self.cells}, {self.decay}"
             )
-        _ = self.rates
+        _ = self.rates, self.table
 
     @classmethod
     def from_targets(
@@ -121,7 +124,7 @@ class Histogram(Enumerated):
             weight = self.decay ** torch.arange(a, dtype=torch.float64).view(shape)
             mass, logit, product = mass * weight / weight.sum(), logit + s * place, product * place
         yes = torch.sigmoid(logit + self.interaction * product)
-        return torch.stack([mass * (1 - yes), mass * yes], dim=-1)
+        return noisy(torch.stack([mass * (1 - yes), mass * yes], dim=-1), self.label_noise)
 
     def axes(self, given: Iterable[str]) -> list[int]:
         """Axes of the table that are not in ``given``, counted from the end so that leading replicate axes do not matter."""

@@ -16,6 +16,7 @@ from mmtheory.info import fano_error
 
 from ._dials import names
 from ._enumerated import MOST_CELLS, Enumerated
+from ._gates import noisy
 from ._inverse import feasible
 from ._missing import Rates
 
@@ -34,6 +35,7 @@ class SelectionTable(Enumerated):
     :param lam: strength of the interaction.
     :param symbols: A; all tables have A^(M+1) cells.
     :param missingness: probability that a modality is absent, independently and seen; one number or one a modality. 0 for never.
+    :param label_noise: probability that the label is replaced by another one, all alike; 0 for none.
     :raises ArgumentError: a dial out of its domain, or more than 2·10⁷ cells.
 
     Source: Madaan et al. 2024, the graph of Section 3 (paper); this family derived here.
@@ -49,6 +51,7 @@ class SelectionTable(Enumerated):
     lam: float = 1.0
     symbols: int = 3
     missingness: Rates = 0.0
+    label_noise: float = 0.0
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.kappa) <= 8 or not all(map(math.isfinite, self.kappa)) or not 0 <= self.lam < math.inf:
@@ -57,7 +60,7 @@ class SelectionTable(Enumerated):
             raise ArgumentError(
                 f"{self.name}: expected at least 2 symbols and at most {MOST_CELLS} cells, found {self.symbols} symbols"
             )
-        _ = self.rates
+        _ = self.rates, self.table
 
     @classmethod
     def from_targets(
@@ -94,7 +97,7 @@ class SelectionTable(Enumerated):
 
     @cached_property
     def experts(self) -> Mapping[str, Tensor]:
-        """Logits of the experts, each broadcasting to the table: one a modality, and ``inter``; they add up to the posterior's."""
+        """Logits of the experts, each broadcasting to the table: one a modality, and ``inter``; without label noise they add up to the posterior's."""
         count, a = len(self.kappa), self.symbols
         same = torch.eye(a, dtype=torch.float64)
         logits = {
@@ -113,7 +116,7 @@ class SelectionTable(Enumerated):
             max(k, 0.0) for k in self.kappa
         )
         table = torch.exp(weight - self.lam)
-        return table / table.sum()
+        return noisy(table / table.sum(), self.label_noise)
 
 
 def _strength(what: str, information: float, symbols: int) -> float:

@@ -176,3 +176,20 @@ def test_the_learner_that_sees_absence_is_above_bayes_and_comes_down_to_it(world
 def test_rates_are_checked(name, rates):
     with pytest.raises(ArgumentError, match="missingness in"):
         WORLDS[name](missingness=rates)
+
+
+@pytest.mark.parametrize("name", ["histogram", "selection-table", "gated", "table"])
+@given(data=st.data(), noise=st.floats(0, 0.45))
+@settings(max_examples=8)
+def test_label_noise_mixes_the_posterior_with_the_other_labels(name, data, noise):
+    """Two labels: r = ε + (1 − 2ε)r₀, whoever is missing; information never grows; and noise on noise composes."""
+    world = data.draw(incomplete(COMPLETE[name] if name != "table" else st.just(Table("and"))))
+    clean, noisy = replace(world, label_noise=0.0), replace(world, label_noise=noise)
+    for s in (frozenset(), *subsets(world.modalities)):
+        assert noisy.known("information", s).low <= clean.known("information", s).high
+        if clean.classes == 2:
+            risk = clean.known("bayes_risk", s).middle
+            assert noisy.known("bayes_risk", s).middle == pytest.approx(noise + (1 - 2 * noise) * risk, abs=1e-11)
+        flip = noise * clean.classes / (clean.classes - 1)
+        blurred = (1 - flip) * clean.marginal(s) + flip * clean.marginal(s).sum(-1, keepdim=True) / clean.classes
+        torch.testing.assert_close(noisy.marginal(s), blurred, rtol=0, atol=1e-12)

@@ -13,7 +13,7 @@ from mmtheory.errors import ArgumentError
 from ._executor import Executor, Outcome, Work
 from ._sweep import Cell, canonical
 
-MOST = 64
+MOST = 48
 """Replicates of a stack on a CPU: more do not come cheaper each, and leave the cache."""
 MEMORY = 400 << 20
 """Bytes that a stack may hold unless told otherwise."""

@@ -102,7 +102,7 @@ class MSLR(Contributing):
         for m, factor in self.factor.items():
             columns, c = flat.columns[m], factor.unsqueeze(-1)
             moved = flat.data[..., columns]
-            moved.copy_(torch.lerp(before[..., columns], moved, c.to(moved.dtype)))  # exactly ``moved`` where c is 1
+            torch.lerp(before[..., columns], moved, c.to(moved.dtype), out=moved)  # exactly ``moved`` where c is 1
 
     def state_dict(self) -> dict[str, Tensor]:
         return {f"recent {m}": v for m, v in self.recent.items()} | {f"factor {m}": v for m, v in self.factor.items()}

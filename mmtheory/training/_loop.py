@@ -21,7 +21,7 @@ from ._closed import ClosedForm
 from ._draws import Blocks, StepDraws
 from ._epoch import EpochView
 from ._feed import Feed, Feeding, check_labels, placed, spread_over
-from ._memory import keep_freed_memory
+from ._memory import LARGEST, keep_freed_memory, keep_large_memory
 from ._optimisers import Optimiser, optimiser
 from ._settings import Settings
 
@@ -90,6 +90,8 @@ class Trainer:
         owned = {o: tuple(self.model.owned(o)) for o in self.model.owners}
         owned |= {o: tuple(module.parameters()) for o, module in self.auxiliary.items()}
         self.flat = FlatParameters({o: ps for o, ps in owned.items() if ps}, self.batch_shape)
+        if self.device.type == "cpu" and self.flat.data.nbytes > LARGEST:
+            keep_large_memory()
         self.optimiser: Optimiser = optimiser(
             settings.optimiser,
             self.flat.data,

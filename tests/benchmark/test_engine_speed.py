@@ -1,4 +1,4 @@
-"""How fast stacked training is: against a plain PyTorch loop over replicates, torch.func.vmap, and JAX where it is there; ratios as JSON.
+"""How fast stacked training is: against a plain PyTorch loop over replicates, torch.func.vmap, and JAX; ratios as JSON.
 
 The net is two encoders 32-32-32 with ReLU, concatenation, a linear head on four classes; batch 64 of 512 samples a replicate, SGD with
 momentum and weight decay, float32, one thread. Times are of the processor, taken turn about, medians of the rounds' ratios.
@@ -7,8 +7,10 @@ momentum and weight decay, float32, one thread. Times are of the processor, take
 import json
 import statistics
 import time
-from importlib.util import find_spec
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -19,7 +21,7 @@ from mmtheory.experiment import chunks
 from mmtheory.methods import METHODS, Joint
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Stream
-from mmtheory.training import Settings, Trainer
+from mmtheory.training import Settings, Trainer, counted_cost
 
 pytestmark = pytest.mark.benchmark
 
@@ -102,7 +104,7 @@ class Vmap:
 
 
 class Stacked:
-    """Ours, in stacks of at most 64 replicates one after the other."""
+    """Ours, in the planner's stacks one after the other."""
 
     def __init__(self, replicates, epochs):
         self.epochs = epochs
@@ -119,13 +121,7 @@ class Stacked:
 
 
 def jax_scan(replicates, epochs):
-    """The same training as one compiled vmap(lax.scan); None without JAX."""
-    if find_spec("jax") is None:
-        return None
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
+    """The same training as one compiled vmap(lax.scan)."""
     data = samples(replicates)
     a, b, y = (jnp.asarray(v.numpy()) for v in (data.x["a"], data.x["b"], data.y))
     keys = jax.random.split(jax.random.PRNGKey(0), replicates)
@@ -213,10 +209,13 @@ def floor(replicates):
 
 @pytest.mark.parametrize(("replicates", "rounds"), [(64, 8), (512, 3)])
 def test_stacked_replicates_against_a_loop_over_them(replicates, rounds, capsys):
-    """The goals are 12 times the plain loop, not met here, and 1.5 times vmap; the limits leave room for a busy machine.
+    """The goals are 12 times the plain loop and 1.5 times vmap; the limits leave room for a busy machine.
 
-    ``bare products`` is the same count of matrix products without anything around them, what no arrangement of torch calls can pass.
-    Where a plain loop takes 3,000 steps a second that is 14 times the loop, and stacked training reaches 0.7 of it: 9.5 to 10 times.
+    ``bare products`` is the same count of matrix products without anything around them, what no arrangement of torch calls can pass:
+    19 to 20 times the loop where their operands stay in the cache, 14 where they do not. A stack's operands do not (136 KB a replicate:
+    parameters, velocity and gradient twice 72, activations and cotangents 48, the mini-batch 16), and of a step's time outside the
+    products, with 43 replicates on a quiet core, fetching the mini-batch took a sixth, the loss a tenth, momentum a fifteenth and
+    joining the gradient a twenty-fifth. 10.2 to 11.3 times the loop is what was measured there: the goal of 12 is not secured.
     """
     works = {
         "stacked": Stacked(replicates, 4 if replicates == 64 else 2),
@@ -224,21 +223,19 @@ def test_stacked_replicates_against_a_loop_over_them(replicates, rounds, capsys)
         "vmap": Vmap(samples(replicates), replicates),
         "bare products": floor(64),
     }
-    scan = jax_scan(replicates, 4 if replicates == 64 else 2)
-    if scan is not None:
-        works["jax"] = scan
+    works["jax"] = jax_scan(replicates, 4 if replicates == 64 else 2)
     found = rates(works, rounds)
     values = {
         "replicates": replicates,
         "steps per second": {k: round(statistics.median(v)) for k, v in found.items()},
         "over loop": ratio(found, "stacked", "loop"),
         "over vmap": ratio(found, "stacked", "vmap"),
-        "over jax scan": None if scan is None else ratio(found, "stacked", "jax"),
+        "over jax scan": ratio(found, "stacked", "jax"),
         "share of bare products": ratio(found, "stacked", "bare products"),
         "bare products over loop": ratio(found, "bare products", "loop"),
     }
     report(capsys, "stacked training", values)
-    assert values["over loop"] >= 6
+    assert values["over loop"] >= 8
     assert values["over vmap"] >= 1.3
 
 
@@ -261,32 +258,40 @@ def test_one_replicate_is_no_slower_than_the_loop(replicates, capsys):
     assert values["over loop"] >= 1.0
 
 
-WIDE = {"a": (512, 1024, 1024, 512), "b": (512, 1024, 1024, 512)}
+WIDTHS, BATCH, ROWS = (768, 2048, 2048, 2048, 512), 96, 192
+"""Eleven million parameters an encoder, as ResNet-18; batch 96 makes 12.7 GFLOP a step, as two ResNet-18 at batch 8 on 64 × 64 take."""
+FREE = ("ogm", "opm", "pmr", "amss", "mslr")
 
 
 def wide(draws):
-    encoders = {m: MLPEncoder(w, draws=draws, name=m) for m, w in WIDE.items()}
-    head = FUSIONS["concat"]({m: w[-1] for m, w in WIDE.items()}, 10, draws=draws)
+    encoders = {m: MLPEncoder(WIDTHS, draws=draws, name=m) for m in "ab"}
+    head = FUSIONS["concat"](dict.fromkeys("ab", WIDTHS[-1]), 10, draws=draws)
     return MultimodalModel(encoders, head)
 
 
-def test_balancing_costs_little_over_joint_training_where_compute_dominates(capsys):
-    """Two encoders of two million parameters each, batch 512; the goal is 1.15 times joint training's step."""
-    names = ("joint", "ogm", "opm", "pmr", "amss", "mslr")
+def test_balancing_costs_what_its_passes_cost_where_compute_dominates(capsys):
+    """A step over joint training's: at most 1.15 for five methods (the goal; the limit leaves room for a busy machine), 1.1 times the
+    counted passes for the others. What is left for the five is memory: AMSS reads and scales the whole gradient, MSLR keeps the
+    parameters from before the step, 90 MB each way. MLA misses its 1.1 (1.26 measured): each of its two passes joins a whole gradient."""
+    names = ("joint", *FREE, "uniform", "mla", "mmpareto")
     draws = Stream(7).draws()
-    data = Batch({m: draws.normal(m, 2048, 512).float() for m in "ab"}, draws.integers("y", 10, 2048))
-    held = Batch({m: v[:64] for m, v in data.x.items()}, data.y[:64])
-    works = {}
+    data = Batch({m: draws.normal(m, ROWS, WIDTHS[0]).float() for m in "ab"}, draws.integers("y", 10, ROWS))
+    held = Batch({m: v[:32] for m, v in data.x.items()}, data.y[:32])
+    works, counted = {}, {}
     for name in names:
-        settings = Settings(batch_size=512, lr=1e-3)
+        settings = Settings(batch_size=BATCH, lr=1e-3)
         trainer = Trainer(wide, METHODS[name](), data, settings=settings, stream=Stream(0), validation=held)
+        counted[name] = counted_cost(trainer).over_joint
 
         def one(trainer=trainer):
             trainer.run(1)
 
-        one.work = 4
+        one.work = ROWS // BATCH
         works[name] = one
     found = rates(works, 3)
     values = {name: ratio(found, "joint", name) for name in names[1:]}
+    beyond = {name: round(value / counted[name], 2) for name, value in values.items()}
     report(capsys, "a step over joint's", values)
-    assert max(values.values()) <= 1.3
+    report(capsys, "over its counted passes", beyond)
+    assert max(values[name] for name in FREE) <= 1.3
+    assert max(beyond.values()) <= 1.3

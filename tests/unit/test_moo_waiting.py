@@ -62,9 +62,7 @@ def gramian(*shape):
     return torch.empty(*shape, dtype=torch.float64, device="meta")
 
 
-@pytest.mark.parametrize(
-    ("name", "m"), [(n, m) for n in sorted(WEIGHTINGS) for m in (3 if n != "mmpareto" else 2,)]
-)
+@pytest.mark.parametrize(("name", "m"), [(n, m) for n in sorted(WEIGHTINGS) for m in (3 if n != "mmpareto" else 2,)])
 def test_no_weighting_waits(name, m):
     """On the device every round of an iteration is run, which takes the host long to watch: few objectives, the same operations."""
     shape = (7,)

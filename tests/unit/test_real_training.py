@@ -32,7 +32,7 @@ def test_a_run_tells_everything(double, tmp_path, capsys):
     told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert told["dataset"] == "htad"
     assert 1 <= told["best_epoch"] <= 3
-    assert set(told["test"]) == {"accuracy", "macro_f1", "nll", "brier", "ece", "n"}
+    assert set(told["test"]) == {"accuracy", "accuracy_interval", "macro_f1", "nll", "brier", "ece", "n"}
     assert set(told["probes"]) == {"audio", "accelerometer"}
     assert set(told["missing"]) == {"audio", "accelerometer", "audio+accelerometer"}
     assert told["missing"]["audio+accelerometer"] == told["test"]["accuracy"]

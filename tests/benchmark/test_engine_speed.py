@@ -212,10 +212,10 @@ def test_stacked_replicates_against_a_loop_over_them(replicates, rounds, capsys)
     """The goals are 12 times the plain loop and 1.5 times vmap; the limits leave room for a busy machine.
 
     ``bare products`` is the same count of matrix products without anything around them, what no arrangement of torch calls can pass:
-    19 to 20 times the loop where their operands stay in the cache, 14 where they do not. A stack's operands do not (136 KB a replicate:
+    19 to 20 times the loop where their operands stay in the cache, 12.6 to 14 where they do not. A stack's operands do not (136 KB a replicate:
     parameters, velocity and gradient twice 72, activations and cotangents 48, the mini-batch 16), and of a step's time outside the
     products, with 43 replicates on a quiet core, fetching the mini-batch took a sixth, the loss a tenth, momentum a fifteenth and
-    joining the gradient a twenty-fifth. 10.2 to 11.3 times the loop is what was measured there: the goal of 12 is not secured.
+    joining the gradient a twenty-fifth. 10.2 to 12.0 times the loop is what was measured: the goal of 12 is not secured.
     """
     works = {
         "stacked": Stacked(replicates, 4 if replicates == 64 else 2),

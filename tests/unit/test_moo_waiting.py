@@ -21,15 +21,10 @@ WAITING = READS | SHAPES_FROM_VALUES | CHECKED_ON_THE_HOST
 
 
 class Operations(TorchDispatchMode):
-    """Refuses operations that wait; keeps the names of those it saw."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = set()
+    """Refuses operations that wait."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name, given = func.overloadpacket.__name__, kwargs or {}
-        self.seen.add(name)
         assert name not in WAITING, f"waits: {name}"
         if name in {"index", "index_put", "index_put_"}:
             index = [i for i in args[1] if isinstance(i, torch.Tensor)]
@@ -53,7 +48,7 @@ class Calls(TorchFunctionMode):
 
 
 def watched(work):
-    with Calls(), Operations() as operations:
+    with Calls(), Operations():
         found = work()
     return found
 

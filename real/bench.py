@@ -27,6 +27,7 @@ from .network import builder, moved, stacked, standardised
 from .question import EXPERIMENT, Question
 from .recipe import Recipe
 from .table import rows_of
+from .trainer import Fit, LossError
 from .tuning import tries
 
 STACKED_BYTES = 256 << 20
@@ -82,10 +83,12 @@ def measure(roots: Mapping[str, str], factors: Mapping[str, Any], _note: object)
     parts = [standardised(data.load(split, seed=seed), data.modalities, dtype) for seed in seeds[:1]]
     size = sum(v.numel() * v.element_size() for v in parts[0].train.x.values())
     alike = True
-    if size * len(seeds) * len(tried) <= STACKED_BYTES:
+    if size * len(seeds) * len(tried) <= STACKED_BYTES and not recipe.singly:
         parts += [standardised(data.load(split, seed=seed), data.modalities, dtype) for seed in seeds[1:]]
         alike = len({(p.train.n, p.validation.n, p.test.n) for p in parts}) == 1
-    if len(parts) == len(seeds) and alike:
+    if recipe.singly:
+        found = [one_by_one(data, recipe, split, s, tried, device) for s in seeds]
+    elif len(parts) == len(seeds) and alike:
         found = [chosen(data, stacked(parts), recipe, seeds, tried, device)]
     else:
         found = [
@@ -143,6 +146,39 @@ def chosen(
             "validation": best.held.tolist(),
         },
     }
+
+
+def one_by_one(
+    data: Dataset, recipe: Recipe, split: str | None, seed: int, tried: Sequence[Mapping[str, float]], device: str
+) -> dict[str, dict[str, list[float]]]:
+    """The same for one seed, each try trained as ``mmtheory train`` does it: for networks that carry no replicate axis.
+
+    Unimodal classifiers are looked at where their mean prediction was best on validation.
+
+    :raises ArgumentError: no try kept a finite loss.
+    """
+    best, point = None, dict(tried[0])
+    for told in tried:
+        strengths = {**recipe.strengths, **{k: v for k, v in told.items() if k != "lr"}}
+        try:
+            fit = Fit(data, replace(recipe, lr=told["lr"], strengths=strengths), seed, split, device).run()
+        except LossError:
+            continue
+        if best is None or fit.best_accuracy > best.best_accuracy:
+            best, point = fit, dict(told)
+    if best is None:
+        raise ArgumentError(f"{data.name} {recipe.method}: expected a finite loss in one try at least, found none")
+    best.trainer.load_state_dict(best.best)
+    test = best.parts.test
+    logits = best.trainer.predict(test, size=best.look)
+    own = data.modalities if isinstance(best.trainer.method, Unimodal) else ()
+    return {
+        "metrics": {name: [float(metric(logits, test.y))] for name, metric in METRICS.items()},
+        "unimodal": {m: [float(accuracy(_alone(best.trainer, test, m), test.y))] for m in own},
+        "chosen": {
+            **{k: [v] for k, v in point.items()}, "epoch": [best.best_epoch], "validation": [best.best_accuracy],
+        },
+    }  # fmt: skip
 
 
 @torch.no_grad()

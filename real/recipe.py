@@ -118,6 +118,12 @@ class Recipe:
         return self.encoder if isinstance(self.encoder, str) else self.encoder.get(modality, "auto")
 
     @property
+    def singly(self) -> bool:
+        """Whether what it asks for has no replicate axis, so that seeds are trained one by one."""
+        every = self.by_modality.values() if self.by_modality else (str(self.encoder),)
+        return self.passes != Passes() or any(text.partition(":")[0] in KINDS for text in every)
+
+    @property
     def passes(self) -> Passes:
         """How encoders are run."""
         return Passes(self.precision, self.accumulate, self.channels_last, self.compile)

@@ -46,6 +46,10 @@ MOST = 6
 """Modalities of which every subset is tried: 64 predictions of the test part."""
 
 
+class LossError(ArgumentError):
+    """The loss stopped being finite."""
+
+
 @dataclass
 class Fit:
     """One training run: a data set, a recipe, a seed; ``run`` trains, ``measure`` looks at the test part.
@@ -126,7 +130,8 @@ class Fit:
     def run(self, told: Told = lambda _line: None) -> Fit:
         """Train up to the recipe's number of epochs, keeping the state that was best on validation.
 
-        :raises ArgumentError: the loss stopped being finite, or the device has no memory left; the checkpoint of the epoch before stays.
+        :raises LossError: the loss stopped being finite.
+        :raises ArgumentError: the device has no memory left; the checkpoint of the epoch before stays.
         """
         board = self._board()
         while self.trainer.epoch < self.recipe.epochs:
@@ -134,7 +139,7 @@ class Fit:
             self._epoch()
             spent = time.perf_counter() - start
             if self.trainer.stopped:
-                raise ArgumentError(
+                raise LossError(
                     f"train: expected a finite loss, found none in epoch {self.trainer.epoch}; take a smaller --lr than {self.recipe.lr}"
                 )
             self.seconds += spent

@@ -20,7 +20,7 @@ from real.recipe import Recipe, read_recipe
 from real.table import markdown
 
 from ._data import kind_of
-from ._train import need_device
+from ._train import encoders_of, need_device
 
 DESCRIPTION = """Compare methods on real data sets: paired seeds, equal tuning budget, intervals.
 
@@ -48,6 +48,8 @@ class Options:
     """How many seeds; an interval needs two."""
     fusion: Annotated[str | None, tyro.conf.arg(metavar="F", help_behavior_hint="(default: concat)")] = None
     """Fusion of the features."""
+    encoder: Annotated[str | None, tyro.conf.arg(metavar="E", help_behavior_hint="(default: auto)")] = None
+    """Encoder of every modality, or audio=ast,image=resnet; those of transformers are trained seed by seed."""
     epochs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 30)")] = None
     """Epochs."""
     lrs: Annotated[str, tyro.conf.arg(metavar="X,Y")] = "0.0005,0.002,0.008"
@@ -110,8 +112,9 @@ def _question(options: Options) -> Question:
     datasets = tuple(kind_of(name).name for name in _words(options.datasets))
     base = Recipe() if options.recipe is None else read_recipe(options.recipe)
     base = replace(
-        base, method="joint", strengths={}, fusion=options.fusion or base.fusion, epochs=options.epochs or base.epochs
-    )
+        base, method="joint", strengths={}, fusion=options.fusion or base.fusion, epochs=options.epochs or base.epochs,
+        encoder=base.encoder if options.encoder is None else encoders_of(options.encoder),
+    )  # fmt: skip
     lrs, splits = _numbers("lrs", options.lrs), _pairs("split", options.split, datasets)
     tune = _tuned(options.tune)
     return Question(datasets, tuple(_words(options.methods)), options.seeds, lrs, base, splits, tune, options.device)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmtheory.errors import DataError, MmtheoryError
+from mmtheory.errors import ArgumentError, DataError, MmtheoryError
 from mmtheory.methods import METHODS
-from real.bench import measure
+from real.bench import measure, one_by_one
 from real.cli import bench as command
 from real.data import DATASETS
+from real.recipe import Recipe
+from real.trainer import Fit
 from real.tuning import combinations, tries
 
 KEYS = {"dataset", "method", "fusion", "metric", "mean", "low", "high", "delta_joint", "unimodal", "seeds"}
@@ -183,3 +186,24 @@ def test_no_method_tries_less_often_than_another_that_it_could_match(lrs, tuned)
         assert most <= len(tried) < most + combinations(tuned.get(method, {}))
         assert min(lrs) == min(t["lr"] for t in tried) <= max(t["lr"] for t in tried) == max(lrs)
         assert len({tuple(t.items()) for t in tried}) == len(tried)
+
+
+def test_networks_without_a_replicate_axis_are_trained_seed_by_seed(tmp_path, capsys):
+    root = DATASETS["cg-mnist"].write_double(tmp_path / "cg")
+    told_so = ["--datasets", "cg-mnist", "--root", str(root), "--methods", "ogm", "--seeds", "2", "--epochs", "2", "--workers", "0", "--json",
+               "--encoder", "gray=resnet:tiny,colour=cnn", "--lrs", "0.001,0.01", "--out", str(tmp_path / "r")]  # fmt: skip
+    assert command(told_so) == 0
+    rows = {(r["method"], r["metric"]): r for r in told(capsys)["rows"]}
+    assert rows["joint", "accuracy"]["seeds"] == 2
+    assert set(rows["ogm", "accuracy"]["unimodal"]) == {"gray", "colour"}
+    assert set(rows["ogm", "accuracy"]["chosen"]["lr"]) <= {0.001, 0.01}
+
+
+def test_one_by_one_is_what_train_does_and_a_try_that_breaks_costs_only_itself(double):
+    data, recipe = DATASETS["htad"](double), Recipe(method="ogm", width=8, epochs=2, batch_size=16)
+    fit = Fit(data, replace(recipe, lr=1e-2), 3).run()
+    found = one_by_one(data, recipe, None, 3, [{"lr": 1e30}, {"lr": 1e-2}], "cpu")
+    assert found["chosen"] == {"lr": [1e-2], "epoch": [fit.best_epoch], "validation": [fit.best_accuracy]}
+    assert found["metrics"]["accuracy"] == [fit.measure()["test"]["accuracy"]]
+    with pytest.raises(ArgumentError, match="a finite loss in one try"):
+        one_by_one(data, recipe, None, 3, [{"lr": 1e30}], "cpu")

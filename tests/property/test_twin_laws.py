@@ -11,7 +11,19 @@ from mmtheory.training import Settings, Trainer
 
 R, N = 2, 24
 ALTERNATING = {"mla", "mie", "reconboost"}
-OWN_DRAWS = {"opm", "ogm-ge", "amss", "amss-plus", "amco", "relearning", "valuation", "graddrop", "mmlora", "m2pt", "mrhp"}
+OWN_DRAWS = {
+    "opm",
+    "ogm-ge",
+    "amss",
+    "amss-plus",
+    "amco",
+    "relearning",
+    "valuation",
+    "graddrop",
+    "mmlora",
+    "m2pt",
+    "mrhp",
+}
 """Masks, noise, adapters, prompts, interaction layers and cluster centres are drawn for each modality by its name."""
 OWN_TEACHERS = {"umt"}
 """Teachers start from the initialisation, in which these two are not yet twins."""

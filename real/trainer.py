@@ -16,11 +16,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mmtheory.batch import Batch
-from mmtheory.diagnose import trained_shapley
+from mmtheory.diagnose import guiding_rule, trained_shapley
 from mmtheory.errors import ArgumentError, StoreError
 from mmtheory.experiment import write_whole
 from mmtheory.info import subsets
-from mmtheory.methods import Method
+from mmtheory.methods import Method, Unimodal
 from mmtheory.methods.mrhp import expected_class
 from mmtheory.models import MultimodalModel
 from mmtheory.models.prompted import pooled
@@ -80,8 +80,9 @@ class Fit:
         self.look = max(1, min(4096, LOOK_BYTES // each))
         settings = self.recipe.settings()
         settings = replace(settings, batch_size=self.crew.share(settings.batch_size))
+        self.method = self._method()
         self.trainer = Trainer(
-            self._build(), self.crew.of(self._method()), self.parts.train, settings=settings,
+            self._build(), self.crew.of(self.method), self.parts.train, settings=settings,
             stream=Stream(self.seed, ("real", self.data.name)), validation=self.parts.validation, device=self.device,
             host=self.host,
         )  # fmt: skip
@@ -248,6 +249,7 @@ class Fit:
             "test": {**found, "accuracy_interval": self._interval(found["accuracy"], test.n), "n": test.n},
             "ranking": self._ranking(logits),
             "probes": self._probes(),
+            "guiding_rule": self._guiding(),
             **self._coalitions(test),
             "seconds": self.seconds,
             "samples_per_second": self.parts.train.n * len(self.log) / self.seconds if self.seconds else None,
@@ -279,6 +281,17 @@ class Fit:
             heard, held = (self._features(part, m) for part in (train, test))
             found[m] = float(accuracy(probe(heard, train.y, held, len(self.data.classes)), test.y))
         return found
+
+    @torch.no_grad()
+    def _guiding(self) -> dict[str, Any] | None:
+        """Du et al.'s rule on the validation part, where what was trained are unimodal classifiers."""
+        held = self.parts.validation
+        if not isinstance(self.method, Unimodal) or self.method.modality is not None:
+            return None
+        seen, unseen = ({m: self._features(part, m) for m in self.data.modalities} for part in (self.parts.train, held))
+        own = self.method.unimodal_logits(self.trainer.model, self.trainer.auxiliary, held)
+        rule = guiding_rule(seen, self.parts.train.y, unseen, held.y, own)
+        return {"advice": rule.choice, "averaged": float(rule.averaged.mean()), "joint": float(rule.joint.mean())}
 
     def _features(self, part: Batch, modality: str) -> Tensor:
         alone, size = frozenset((modality,)), min(1024, self.look)

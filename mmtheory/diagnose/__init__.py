@@ -10,6 +10,8 @@ from ._diagnose import judged as judged
 from ._diagnose import raw_probes as raw_probes
 from ._gradients import GradientReport as GradientReport
 from ._gradients import gradient_report as gradient_report
+from ._guiding import GuidingRule as GuidingRule
+from ._guiding import guiding_rule as guiding_rule
 from ._probes import hits as hits
 from ._probes import ridge_scores as ridge_scores
 from ._probes import unimodal_probes as unimodal_probes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -196,16 +196,29 @@ def _tell(found: dict[str, Any], *, as_json: bool) -> None:
     test, recipe = found["test"], found["recipe"]
     lines = [
         f"{found['dataset']} ({found['split']}), {recipe['method']}, {recipe['fusion']}, seed {found['seed']}: epoch {found['best_epoch']} of {found['epochs']} was best on validation",
-        f"    test accuracy {100 * test['accuracy']:.1f} % (validation {100 * found['validation']['accuracy']:.1f} %), macro-F1 {100 * test['macro_f1']:.1f} %",
+        f"    test accuracy {100 * test['accuracy']:.1f} % ({_between(test['accuracy_interval'])} at 95 %; validation {100 * found['validation']['accuracy']:.1f} %), macro-F1 {100 * test['macro_f1']:.1f} %",
         f"    calibration error {test['ece']:.3f}, log-loss {test['nll']:.3f} nat",
         "    linear probes: " + _percent(found["probes"]),
     ]
+    if found["ranking"] is not None:
+        ranks = {k: v for k, v in found["ranking"].items() if k != "lists" and v is not None}
+        lines.append(
+            f"    ranking of {found['ranking']['lists']} lists: " + (_percent(ranks) or "nothing to find in any")
+        )
+    if found["guiding_rule"] is not None:
+        rule = found["guiding_rule"]
+        told = {"predictions averaged": rule["averaged"], "features read out together": rule["joint"]}
+        lines.append(f"    guiding rule, on validation: {_percent(told)}: take {rule['advice']}")
     if found["missing"] is not None:
         lines += [
             "    only these there: " + _percent(found["missing"]),
             "    Shapley values: " + _percent(found["shapley"]),
         ]
     sys.stdout.write("\n".join([*lines, f"    {found['out']}"]) + "\n")
+
+
+def _between(ends: Sequence[float]) -> str:
+    return f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"
 
 
 def _percent(values: dict[str, float]) -> str:

@@ -97,3 +97,24 @@ def test_the_three_commands_work_together(run, double: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
     assert {row["method"] for row in rows} == {"joint", "ume"}
+
+
+def test_the_systems_of_representation_learning_train_from_the_command_line(run, double: Path) -> None:
+    for method in ("i2m2", "umurl", "umt", "mrhp"):
+        words = ["train", "htad", "--root", str(double), "--method", method, "--epochs", "2", "--json", "--out", method]
+        done = run(*words)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["recipe"]["method"] == method
+    told = run("train", "htad", "--root", str(double), "--method", "ume", "--epochs", "2")
+    assert told.returncode == 0, told.stderr
+    assert "guiding rule, on validation: predictions averaged" in told.stdout
+
+
+def test_reviews_are_ranked_by_product(run, tmp_path: Path) -> None:
+    root = DATASETS["mrhp"].write_double(tmp_path / "reviews")
+    (tmp_path / "rank.toml").write_text('method = "mrhp"\nepochs = 4\n[strengths]\ntask = "rank"\nrelevant = 2\n')
+    done = run("train", "mrhp", "--root", str(root), "--recipe", "rank.toml", "--json")
+    assert done.returncode == 0, done.stderr
+    ranking = json.loads(done.stdout)["ranking"]
+    assert ranking["lists"] == 2
+    assert all(0 <= ranking[k] <= 1 for k in ("map", "ndcg@3", "ndcg@5"))

@@ -33,6 +33,7 @@ from .mosi import CmuMosi as CmuMosi
 from .omics import TcgaBrca as TcgaBrca
 from .omics import TcgaKipan as TcgaKipan
 from .omics import TcgaLgg as TcgaLgg
+from .openclipart import OpenClipart as OpenClipart
 from .reviews import Mrhp as Mrhp
 from .tweets import MvsaSingle as MvsaSingle
 from .tweets import Twitter2015 as Twitter2015
@@ -52,6 +53,7 @@ DATASETS: Mapping[str, type[Dataset]] = MappingProxyType({
         Scene15,
         Watch,
         Emoji,
+        OpenClipart,
         TcgaBrca,
         TcgaKipan,
         TcgaLgg,

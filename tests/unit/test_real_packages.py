@@ -173,3 +173,13 @@ def test_variants_of_one_figure_share_their_stem():
     assert stem("men with bunny ears partying") == stem("women with bunny ears partying")
     assert stem("human") == "human"
     assert stem("mantelpiece clock") == "mantelpiece clock"
+
+
+def test_of_drawings_with_one_title_the_first_is_kept(tmp_path):
+    data = DATASETS["openclipart"](DATASETS["openclipart"].write_double(tmp_path))
+    assert (tmp_path / "png/plants/drawing-7-a_02.png").exists()
+    kept = [i for i in data.index.ids if i.startswith("plants/")]
+    assert kept == [f"plants/drawing-7-{c}.png" for c in "abcd"]
+    (tmp_path / "svg/plants/drawing-7-b.svg").write_text("<svg><dc:title>\n Fern &amp; moss </dc:title></svg>")
+    again = DATASETS["openclipart"](tmp_path)
+    assert next(s.files["text"] for s in again.samples if s.name.endswith("7-b.png")) == "Fern & moss"

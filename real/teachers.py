@@ -7,8 +7,9 @@ from pathlib import Path
 from mmtheory.errors import ArgumentError, StoreError
 from mmtheory.methods import Method, MMLoRA, Pretrained
 
+from .checkpoint import unpacked
 from .recipe import Recipe
-from .trainer import Fit, unpacked
+from .trainer import Fit
 
 TEACHERS = ("unimodal", "ume")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
 from mmtheory.batch import Batch
@@ -30,6 +29,7 @@ from mmtheory.training import Trainer, placed
 from real.data import Dataset, Parts
 
 from .board import Board
+from .checkpoint import differing, under, unpacked
 from .distributed import ALONE, Crew
 from .evaluation import METRICS, accuracy, missing_modalities, negative_log_likelihood, probe
 from .network import builder, moved, standardised
@@ -215,15 +215,15 @@ class Fit:
         if question != json.loads(json.dumps(self.question)):
             other = {k: v for k, v in question.items() if v != self.question.get(k)}
             raise StoreError(
-                f"{path}: expected a checkpoint of this run, found one with {_differing(other, self.question)}"
+                f"{path}: expected a checkpoint of this run, found one with {differing(other, self.question)}"
             )
         try:
-            self.trainer.load_state_dict(_under("now.", held))
+            self.trainer.load_state_dict(under("now.", held))
         except ArgumentError as error:
             raise StoreError(
                 f"{path}: expected a checkpoint of this model and method, found another ({error})"
             ) from error
-        self.best = {k: v.to(self.device) for k, v in _under("best.", held).items()}
+        self.best = {k: v.to(self.device) for k, v in under("best.", held).items()}
         self.best_epoch, self.best_accuracy = int(held["best_epoch"]), float(held["best_accuracy"])
         return self
 
@@ -307,38 +307,6 @@ class Fit:
         heard = {"+".join(m for m in test.modalities if m in s): float(worth[s]) for s in subsets(test.modalities)}
         shares = {m: float(v) for m, v in trained_shapley(worth).items()}
         return {"guess": float(worth[frozenset()]), "missing": heard, "shapley": shares}
-
-
-def unpacked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a checkpoint and the question it was kept for.
-
-    :raises StoreError: it cannot be read or is damaged.
-    """
-    try:
-        raw = path.read_bytes()
-        tensors = load(raw)
-        length = struct.unpack("<Q", raw[:8])[0]
-        question = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["question"])
-    except Exception as error:
-        # The reader's own error type is not exported under a stable name.
-        raise StoreError(f"{path}: expected a whole checkpoint, found a damaged file ({error})") from error
-    return tensors, question
-
-
-def _under(prefix: str, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in held.items() if k.startswith(prefix)}
-
-
-def _differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """The settings that differ, by name: found (expected)."""
-    words: list[str] = []
-    for name, value in found.items():
-        ours = wanted.get(name)
-        if isinstance(value, dict) and isinstance(ours, dict):
-            words += [f"{k} {v!r} (expected {ours.get(k)!r})" for k, v in value.items() if ours.get(k) != v]
-        else:
-            words.append(f"{name} {value!r} (expected {ours!r})")
-    return ", ".join(words)
 
 
 def memory_mb(device: str) -> float:

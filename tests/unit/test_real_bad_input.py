@@ -14,10 +14,11 @@ from safetensors.torch import load, save
 from mmtheory.__main__ import main
 from mmtheory.errors import ArgumentError, DataError, StoreError
 from mmtheory.training import Trainer
+from real.checkpoint import unpacked
 from real.data import DATASETS
 from real.data._prepared import JOURNAL, Preparation, damaged, folder_of
 from real.recipe import Recipe
-from real.trainer import Fit, unpacked
+from real.trainer import Fit
 
 
 @pytest.fixture(scope="module")

@@ -271,8 +271,9 @@ def wide(draws):
 
 def test_balancing_costs_what_its_passes_cost_where_compute_dominates(capsys):
     """A step over joint training's: at most 1.15 for five methods, 1.1 times the counted passes for the others. These are the goals; the
-    limits leave room for other processes in the memory's way, which moved one and the same method from 1.09 to 1.38 between runs. What is left for the five is memory: AMSS reads and scales the whole gradient, MSLR keeps the
-    parameters from before the step, 90 MB each way. MLA misses its 1.1 (1.26 and 1.33 measured): each of its two passes joins a whole gradient."""
+    limits leave room for other processes in the memory's way, which moved one and the same method from 1.09 to 1.38 between runs.
+    What is left for the five is memory: AMSS reads and scales the whole gradient, MSLR keeps the parameters from before the step, 90 MB
+    each way. MLA misses its 1.1 (1.22 to 1.33 measured): each of its two passes joins a whole gradient."""
     names = ("joint", *FREE, "uniform", "mla", "mmpareto")
     draws = Stream(7).draws()
     data = Batch({m: draws.normal(m, ROWS, WIDTHS[0]).float() for m in "ab"}, draws.integers("y", 10, ROWS))

@@ -124,6 +124,12 @@ def test_plug_in_discriminant():
         assert digits(world.plug_in_risk(n, given).middle, error)
     assert digits(world.known("bayes_risk", "a").middle, "0.2119")
     assert digits(world.known("bayes_risk", "ab").middle, "0.1727")
+    crossover = int(world.plug_in_crossover("a", "ab"))
+    gains = [world.plug_in_risk(n, "a").middle - world.plug_in_risk(n, "ab").middle for n in (crossover - 1, crossover)]
+    assert 100 < crossover < 200
+    assert gains[0] < 0 <= gains[1]
+    assert world.plug_in_crossover("ab", "a", most=1000) == 2  # the smaller set is ahead from the start
+
 
 
 def test_ten_orthogonal_signals():

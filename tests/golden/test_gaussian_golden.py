@@ -131,7 +131,6 @@ def test_plug_in_discriminant():
     assert world.plug_in_crossover("ab", "a", most=1000) == 2  # the smaller set is ahead from the start
 
 
-
 def test_ten_orthogonal_signals():
     world = GaussianDiscriminant(d2=(2.25, 1.0), classes=10)
     for given, accuracy in (("a", "0.5086"), ("b", "0.3409"), ("ab", "0.6108")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,9 +14,8 @@ import torch
 from torch import Tensor
 
 from mmtheory.batch import Batch
-from mmtheory.errors import ArgumentError
 from mmtheory.experiment import made_by, open_run, processes
-from mmtheory.methods import METHODS, Unimodal
+from mmtheory.methods import METHODS
 from mmtheory.rng import Stream
 from mmtheory.training import Trainer
 from real.data import DATASETS, Dataset, Parts
@@ -26,8 +24,9 @@ from .evaluation import METRICS, accuracy
 from .network import builder, moved, stacked, standardised
 from .question import EXPERIMENT, Question
 from .recipe import Recipe
+from .selection import Best, Watched, rows_at_once, watched
 from .table import rows_of
-from .trainer import Fit, LossError
+from .trainer import Fit
 from .tuning import tries
 
 STACKED_BYTES = 256 << 20
@@ -80,39 +79,36 @@ def measure(roots: Mapping[str, str], factors: Mapping[str, Any], _note: object)
     start, dtype = time.perf_counter(), getattr(torch, recipe.dtype)
     split, device, seeds = settings["splits"].get(name), settings["device"], factors["seeds"]
     tried = tries(recipe.method, settings["lrs"], settings["tune"])
-    parts = [standardised(data.load(split, seed=seed), data.modalities, dtype) for seed in seeds[:1]]
-    size = sum(v.numel() * v.element_size() for v in parts[0].train.x.values())
-    alike = True
-    if size * len(seeds) * len(tried) <= STACKED_BYTES and not recipe.singly:
-        parts += [standardised(data.load(split, seed=seed), data.modalities, dtype) for seed in seeds[1:]]
-        alike = len({(p.train.n, p.validation.n, p.test.n) for p in parts}) == 1
+
+    def loaded(seed: int) -> Parts:
+        return standardised(data.load(split, seed=seed), data.modalities, dtype)
+
     if recipe.singly:
         found = [one_by_one(data, recipe, split, s, tried, device) for s in seeds]
-    elif len(parts) == len(seeds) and alike:
-        found = [chosen(data, stacked(parts), recipe, seeds, tried, device)]
     else:
-        found = [
-            chosen(
-                data,
-                moved(standardised(data.load(split, seed=s), data.modalities, dtype), device),
-                recipe,
-                [s],
-                tried,
-                device,
-            )
-            for s in seeds
-        ]
-    joined = {
-        k: {m: [x for part in found for x in part[k][m]] for m in found[0][k]}
-        for k in ("metrics", "unimodal", "chosen")
-    }
-    steps = recipe.epochs * math.ceil(parts[0].train.n / recipe.batch_size) * len(tried) * len(seeds)
-    return {**joined, "cost": recipe.make_method().card.cost, "steps": steps, "seconds": time.perf_counter() - start}
+        parts = [loaded(seeds[0])]
+        size = sum(v.numel() * v.element_size() for v in parts[0].train.x.values())
+        if fits := size * len(seeds) * len(tried) <= STACKED_BYTES:
+            parts += [loaded(seed) for seed in seeds[1:]]
+        if fits and alike(parts):
+            found = [side_by_side(data, stacked(parts), recipe, seeds, tried, device)]
+        else:
+            found = [side_by_side(data, loaded(s), recipe, [s], tried, device) for s in seeds]
+    joined = {k: {m: [x for part in found for x in part[k][m]] for m in found[0][k]} for k in found[0]}
+    return {**joined, "cost": recipe.make_method().card.cost, "seconds": time.perf_counter() - start}
 
 
-def chosen(
+def alike(parts: Sequence[Parts]) -> bool:
+    """Whether splits have the same sizes, so that they fit side by side."""
+    return len({(p.train.n, p.validation.n, p.test.n) for p in parts}) == 1
+
+
+Found = dict[str, dict[str, list[float]]]
+
+
+def side_by_side(
     data: Dataset, parts: Parts, recipe: Recipe, seeds: Sequence[int], tried: Sequence[Mapping[str, float]], device: str
-) -> dict[str, dict[str, list[float]]]:
+) -> Found:
     """Test metrics of every seed at the settings and epoch that were best on its validation part."""
     several = parts.train.y.ndim > 1
     parts = moved(repeated(parts, len(tried)) if several else parts, device)
@@ -122,107 +118,52 @@ def chosen(
     rates = columns.pop("lr")
     method = METHODS[recipe.method](**recipe.strengths, **columns) if columns else recipe.make_method()
     build = builder(data.modalities, len(data.classes), recipe, parts.train)
+    replicates = [*seeds] * len(tried)
     trainer = Trainer(
         build, method, parts.train, settings=replace(recipe.settings(), lr=rates), validation=parts.validation,
-        stream=Stream(0, ("bench", data.name)), replicates=[*seeds] * len(tried), device=device,
+        stream=Stream(0, ("bench", data.name)), replicates=replicates, device=device,
     )  # fmt: skip
-    best = _Best(len(tried), len(seeds))
-    own = {m: _Best(len(tried), len(seeds)) for m in data.modalities} if type(trainer.method) is Unimodal else {}
-    for epoch in range(1, recipe.epochs + 1):
-        trainer.run(1)
-        held, test = trainer.predict(parts.validation), trainer.predict(parts.test)
-        best.see(epoch, held, test, parts, trainer.alive)
-        for m, mine in own.items():
-            mine.see(epoch, _alone(trainer, parts.validation, m), _alone(trainer, parts.test, m), parts, trainer.alive)
-    logits, y = best.decide(data.name, recipe.method), parts.test.y[: len(seeds)] if several else parts.test.y
-    metrics = {name: metric(logits, y.expand(logits.shape[:-1])).tolist() for name, metric in METRICS.items()}
-    unimodal = {m: accuracy(b.decide(data.name, m), y.expand(len(seeds), y.shape[-1])).tolist() for m, b in own.items()}
-    return {
-        "metrics": metrics,
-        "unimodal": unimodal,
-        "chosen": {
-            **{k: [tried[i][k] for i in best.which.tolist()] for k in tried[0]},
-            "epoch": best.epochs.tolist(),
-            "validation": best.held.tolist(),
-        },
-    }
+    size = rows_at_once(parts.train, len(replicates))
+    seen = watched(lambda: trainer.run(1), trainer, parts, epochs=recipe.epochs, size=size)
+    y = parts.test.y[: len(seeds)] if several else parts.test.y
+    return _found([seen], y.cpu(), tried, f"{data.name} {recipe.method}")
 
 
 def one_by_one(
     data: Dataset, recipe: Recipe, split: str | None, seed: int, tried: Sequence[Mapping[str, float]], device: str
-) -> dict[str, dict[str, list[float]]]:
-    """The same for one seed, each try trained as ``mmtheory train`` does it: for networks that carry no replicate axis.
-
-    Unimodal classifiers are looked at where their mean prediction was best on validation.
-
-    :raises ArgumentError: no try kept a finite loss.
-    """
-    best, point = None, dict(tried[0])
+) -> Found:
+    """The same for one seed, each try trained as ``mmtheory train`` does it: for networks that carry no replicate axis."""
+    seen: list[Watched] = []
+    y = torch.empty(0)
     for told in tried:
         strengths = {**recipe.strengths, **{k: v for k, v in told.items() if k != "lr"}}
-        try:
-            fit = Fit(data, replace(recipe, lr=told["lr"], strengths=strengths), seed, split, device).run()
-        except LossError:
-            continue
-        if best is None or fit.best_accuracy > best.best_accuracy:
-            best, point = fit, dict(told)
-    if best is None:
-        raise ArgumentError(f"{data.name} {recipe.method}: expected a finite loss in one try at least, found none")
-    best.trainer.load_state_dict(best.best)
-    test = best.parts.test
-    logits = best.trainer.predict(test, size=best.look)
-    own = data.modalities if isinstance(best.trainer.method, Unimodal) else ()
+        fit = Fit(data, replace(recipe, lr=told["lr"], strengths=strengths), seed, split, device)
+        seen.append(watched(fit.epoch, fit.trainer, fit.parts, epochs=recipe.epochs, size=fit.look))
+        y = fit.parts.test.y.cpu()
+    return _found(seen, y, tried, f"{data.name} {recipe.method}")
+
+
+def _found(seen: Sequence[Watched], y: Tensor, tried: Sequence[Mapping[str, float]], who: str) -> Found:
+    """What is told of trainings that are tries × seeds in all: every seed at its best try."""
+    best = {name: Best.joined([w.best[name] for w in seen]) for name in seen[0].best}
+    mine, which = best[""].of_tries(len(tried), who)
+    y = y.expand(mine.logits.shape[:-1])
+    own = {m: b.of_tries(len(tried), f"{who} {m}")[0] for m, b in best.items() if m}
+    step = {
+        "forwards": [w.cost.forwards for w in seen],
+        "backwards": [w.cost.backwards for w in seen],
+        "milliseconds": [1e3 * w.cost.seconds for w in seen],
+    }
     return {
-        "metrics": {name: [float(metric(logits, test.y))] for name, metric in METRICS.items()},
-        "unimodal": {m: [float(accuracy(_alone(best.trainer, test, m), test.y))] for m in own},
+        "metrics": {name: metric(mine.logits, y).tolist() for name, metric in METRICS.items()},
+        "unimodal": {m: accuracy(b.logits, y).tolist() for m, b in own.items()},
         "chosen": {
-            **{k: [v] for k, v in point.items()}, "epoch": [best.best_epoch], "validation": [best.best_accuracy],
+            **{k: [tried[i][k] for i in which.tolist()] for k in tried[0]},
+            "epoch": mine.epoch.tolist(),
+            "validation": mine.score.tolist(),
         },
-    }  # fmt: skip
-
-
-@torch.no_grad()
-def _alone(trainer: Trainer, part: Batch, modality: str) -> Tensor:
-    """What the unimodal classifier of one modality says."""
-    method = trainer.method
-    if not isinstance(method, Unimodal):
-        raise ArgumentError(f"bench: expected the unimodal reference, found {method.card.name}")
-    heard = part.only((modality,))
-    if part.y.ndim == 1:
-        lead = trainer.batch_shape
-        heard = Batch({m: v.expand(*lead, *v.shape) for m, v in heard.x.items()}, heard.y.expand(*lead, heard.n))
-    features = trainer.model.encode(heard.x, frozenset((modality,)))[modality]
-    return trainer.auxiliary[f"head:{modality}"](features)
-
-
-class _Best:
-    """The test logits of every replicate at its best epoch, then of every seed at its best try, both on validation."""
-
-    def __init__(self, tries: int, seeds: int) -> None:
-        self.shape = (tries, seeds)
-        self.score = torch.full((tries * seeds,), -1.0, dtype=torch.float64)
-        self.epoch = torch.zeros(tries * seeds, dtype=torch.int64)
-        self.logits: Tensor | None = None
-        self.which = self.epochs = self.held = torch.zeros(seeds)
-
-    def see(self, epoch: int, held: Tensor, test: Tensor, parts: Parts, alive: Tensor) -> None:
-        """Another epoch."""
-        finite = alive & held.isfinite().all(-1).all(-1) & test.isfinite().all(-1).all(-1)
-        score = torch.where(finite, accuracy(held, parts.validation.y.expand(held.shape[:-1])), -1.0).cpu()
-        better, test = score > self.score, test.cpu()
-        self.logits = test if self.logits is None else torch.where(better[:, None, None], test, self.logits)
-        self.epoch = torch.where(better, epoch, self.epoch)
-        self.score = torch.where(better, score, self.score)
-
-    def decide(self, dataset: str, what: str) -> Tensor:
-        """Logits [seeds, n, classes] at the best try of each seed, the first among equals."""
-        score = self.score.view(self.shape)
-        self.held, self.which = score.max(0).values, score.argmax(0)
-        if self.logits is None or bool((self.held < 0).any()):
-            raise ArgumentError(f"{dataset} {what}: expected a finite loss in one try at least, found none")
-        places = self.which * self.shape[1] + torch.arange(self.shape[1])
-        self.epochs = self.epoch[places]
-        return self.logits[places]
+        "step": {k: [sum(v) / len(v)] * len(which) for k, v in step.items()},
+    }
 
 
 def repeated(parts: Parts, times: int) -> Parts:

@@ -1,9 +1,11 @@
-"""What is measured of a trained model: accuracy, macro-F1, calibration, missing modalities, Shapley values, linear probes."""
+"""What is measured of a trained model: accuracy, macro-F1, calibration, missing modalities."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import final
 
 import torch
 from torch import Tensor
@@ -13,7 +15,6 @@ from mmtheory.diagnose import hits
 from mmtheory.info import subsets
 
 BINS = 15
-PROBE_STEPS, PROBE_RIDGE = 400, 1e-3
 
 
 def accuracy(logits: Tensor, y: Tensor) -> Tensor:
@@ -67,12 +68,30 @@ def calibration_error(logits: Tensor, y: Tensor) -> Tensor:
     return bins.abs().sum(-1) / y.shape[-1]
 
 
-METRICS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "accuracy": accuracy,
-    "macro_f1": macro_f1,
-    "nll": negative_log_likelihood,
-    "brier": brier,
-    "ece": calibration_error,
+@final
+@dataclass(frozen=True)
+class Metric:
+    """A function of logits and labels, and the least and the most that it can be."""
+
+    of: Callable[[Tensor, Tensor], Tensor]
+    least: float = 0.0
+    most: float = 1.0
+
+    def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Its value. Shape: as ``accuracy``."""
+        return self.of(logits, y)
+
+    def cut(self, value: float) -> float:
+        """The value itself, or the nearest that can be."""
+        return min(max(value, self.least), self.most)
+
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric(accuracy),
+    "macro_f1": Metric(macro_f1),
+    "nll": Metric(negative_log_likelihood, most=math.inf),
+    "brier": Metric(brier, most=2.0),
+    "ece": Metric(calibration_error),
 }
 
 
@@ -87,33 +106,3 @@ def missing_modalities(predict: Callable[[Batch], Tensor], batch: Batch) -> dict
     """Accuracy had only these modalities been there, for every subset; the empty one is a guess without looking."""
     every = (frozenset[str](), *subsets(batch.modalities))
     return {s: accuracy(predict(without(batch, s)), batch.y) for s in every}
-
-
-def probe(train: Tensor, y: Tensor, test: Tensor, classes: int) -> Tensor:
-    r"""Test logits of a multinomial logistic regression on frozen features, fitted by accelerated gradient descent.
-
-    .. math:: \min_W \frac1n \sum_i \mathrm{CE}(W^\top x_i, y_i) + \frac\lambda2 \|W\|^2
-
-    Features are standardised by the training part, λ = 1e-3; 400 steps of length 1/L, L = λ_max(XᵀX)/(2n) + λ.
-
-    Shape: train [*batch, n, d], y [*batch, n], test [*batch, k, d] to [*batch, k, classes].
-
-    Source: Nesterov 1983 for strongly convex functions; the bound ½ on the softmax's Hessian is Böhning's (known).
-    """
-    mean, std = train.double().mean(-2, keepdim=True), train.double().std(-2, keepdim=True) + 1e-6
-    x, z = ((part.double() - mean) / std for part in (train, test))
-    x, z = (torch.cat([part, part.new_ones(*part.shape[:-1], 1)], -1) for part in (x, z))
-    target = torch.nn.functional.one_hot(y, classes).double()
-    n = x.shape[-2]
-    steep = torch.linalg.eigvalsh(x.mT @ x / n)[..., -1] / 2 + PROBE_RIDGE
-    step = 1 / steep[..., None, None]
-    root = (PROBE_RIDGE * step).sqrt()
-    pull = (1 - root) / (1 + root)
-    w = x.new_zeros(*x.shape[:-2], x.shape[-1], classes)
-    ahead = w
-    for _ in range(PROBE_STEPS):
-        gradient = x.mT @ ((x @ ahead).softmax(-1) - target) / n + PROBE_RIDGE * ahead
-        moved = ahead - step * gradient
-        ahead = moved + pull * (moved - w)
-        w = moved
-    return z @ w

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from statistics import mean
 from typing import Any
 
 from mmtheory.experiment import Record, summary
 
 from .evaluation import METRICS
 from .question import Question
-
-RANGES: Mapping[str, tuple[float, float]] = {
-    "accuracy": (0.0, 1.0), "macro_f1": (0.0, 1.0), "nll": (0.0, math.inf), "brier": (0.0, 2.0), "ece": (0.0, 1.0),
-}  # fmt: skip
-"""Values that a metric can take: an interval of its mean is cut to them."""
 
 
 def rows_of(question: Question, records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -61,15 +56,14 @@ def _row(
         "tries": len(question.tries(method)),
         "chosen": {k: _over(mine, "chosen", k) for k in question.tries(method)[0]},
         "cost": mine[0]["cost"],
-        "milliseconds_per_step": 1000 * sum(c["seconds"] for c in mine) / sum(c["steps"] for c in mine),
+        **{f"{k}_per_step": mean(_over(mine, "step", k)) for k in ("forwards", "backwards", "milliseconds")},
         "published": published(dataset, method) if metric == "accuracy" else [],
     }
 
 
 def _cut(of: Mapping[str, float | None], metric: str) -> dict[str, float | None]:
     """The mean with its interval, which ends where the metric does."""
-    low, high = RANGES[metric]
-    return {end: v if v is None else min(max(v, low), high) for end, v in of.items()}
+    return {end: v if v is None else METRICS[metric].cut(v) for end, v in of.items()}
 
 
 def _over(measured: Sequence[Mapping[str, Any]], kind: str, name: str) -> list[float]:
@@ -97,7 +91,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         told = ", ".join(f"{100 * p['value']:.1f} ({p['name']}, {p['tag']})" for p in row["published"])
         delta = "" if row["method"] == "joint" else percent(row["delta_joint"], signed=True)
         lines.append(
-            f"| {row['dataset']} | {row['method']} | {row['fusion']} | {percent(row)} | {delta} | {alone} | {row['cost']} | {told} |"
+            f"| {row['dataset']} | {row['method']} | {row['fusion']} | {percent(row)} | {delta} | {alone} | {row['forwards_per_step']:.3g}F + {row['backwards_per_step']:.3g}B | {told} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmtheory.errors import ArgumentError, StoreError
-from mmtheory.methods import Method, MMLoRA, Pretrained
+from mmtheory.methods import METHODS, Method, Pretrained
 
 from .checkpoint import unpacked
 from .recipe import Recipe
@@ -20,11 +20,12 @@ def handed_over(method: Method, folder: Path, to: Fit) -> Method:
     :raises StoreError: no run there, or a damaged one.
     :raises ArgumentError: a method that takes no trained parts; a run of another method, data set, split or seed.
     """
-    if not isinstance(method, MMLoRA):
+    if type(method).hand_over is Method.hand_over:
+        takers = ", ".join(name for name, kind in METHODS.items() if kind.hand_over is not Method.hand_over)
         raise ArgumentError(
-            f"teacher: expected a method that starts from trained parts (mmlora), found {method.card.name}"
+            f"teacher: expected a method that starts from trained parts ({takers}), found {method.card.name}"
         )
-    method.pretrained = parts_of(folder, to)
+    method.hand_over(parts_of(folder, to))
     return method
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmtheory.batch import Batch
-from mmtheory.diagnose import guiding_rule, trained_shapley
+from mmtheory.diagnose import guiding_rule, ridge_scores, trained_shapley
 from mmtheory.errors import ArgumentError, StoreError
 from mmtheory.experiment import write_whole
 from mmtheory.info import subsets
-from mmtheory.methods import Method, Unimodal
+from mmtheory.methods import Method
 from mmtheory.methods.mrhp import expected_class
 from mmtheory.models import MultimodalModel
 from mmtheory.models.prompted import pooled
@@ -31,23 +31,17 @@ from real.data import Dataset, Parts
 from .board import Board
 from .checkpoint import differing, under, unpacked
 from .distributed import ALONE, Crew
-from .evaluation import METRICS, accuracy, missing_modalities, negative_log_likelihood, probe
+from .evaluation import METRICS, accuracy, missing_modalities, negative_log_likelihood
 from .network import builder, moved, standardised
 from .passes import no_compiler
 from .prefetch import Ahead, stays
 from .ranking import ranking
 from .recipe import Recipe
+from .selection import alone, rows_at_once
 
 Told = Callable[[Mapping[str, Any]], None]
-FLOAT = 4
-LOOK_BYTES = 64 << 20
-"""Inputs, as floats, that are predicted from at once: what an encoder makes of pictures is ten times as large."""
 MOST = 6
 """Modalities of which every subset is tried: 64 predictions of the test part."""
-
-
-class LossError(ArgumentError):
-    """The loss stopped being finite."""
 
 
 @dataclass
@@ -76,8 +70,7 @@ class Fit:
         self.parts: Parts = parts if self.host else moved(parts, self.device)
         if self.host:  # labels are wanted where predictions are
             self.parts = Parts(*(placed(p, torch.device(self.device), inputs=False) for p in (parts.train, parts.validation, parts.test)))  # fmt: skip
-        each = sum(v[:1].numel() for v in parts.train.x.values()) * FLOAT
-        self.look = max(1, min(4096, LOOK_BYTES // each))
+        self.look = rows_at_once(parts.train)
         settings = self.recipe.settings()
         settings = replace(settings, batch_size=self.crew.share(settings.batch_size))
         self.method = self._method()
@@ -131,16 +124,15 @@ class Fit:
     def run(self, told: Told = lambda _line: None) -> Fit:
         """Train up to the recipe's number of epochs, keeping the state that was best on validation.
 
-        :raises LossError: the loss stopped being finite.
-        :raises ArgumentError: the device has no memory left; the checkpoint of the epoch before stays.
+        :raises ArgumentError: the loss stopped being finite; the device has no memory left; the checkpoint of the epoch before stays.
         """
         board = self._board()
         while self.trainer.epoch < self.recipe.epochs:
             start = time.perf_counter()
-            self._epoch()
+            self.epoch()
             spent = time.perf_counter() - start
             if self.trainer.stopped:
-                raise LossError(
+                raise ArgumentError(
                     f"train: expected a finite loss, found none in epoch {self.trainer.epoch}; take a smaller --lr than {self.recipe.lr}"
                 )
             self.seconds += spent
@@ -154,8 +146,11 @@ class Fit:
             board.close()
         return self
 
-    def _epoch(self) -> None:
-        """One epoch, to its end on the device."""
+    def epoch(self) -> None:
+        """Train one epoch, to its end on the device.
+
+        :raises ArgumentError: the device has no memory left.
+        """
         try:
             self.trainer.run(1)
             if self.device.startswith("cuda"):
@@ -233,6 +228,7 @@ class Fit:
         test = self.parts.test
         logits = self._predicted(test)
         found: dict[str, Any] = {name: float(metric(logits, test.y)) for name, metric in METRICS.items()}
+        seen = {m: self._features(self.parts.train, m) for m in self.data.modalities}
         return {
             **self.question,
             "classes": len(self.data.classes),
@@ -248,8 +244,8 @@ class Fit:
             },
             "test": {**found, "accuracy_interval": self._interval(found["accuracy"], test.n), "n": test.n},
             "ranking": self._ranking(logits),
-            "probes": self._probes(),
-            "guiding_rule": self._guiding(),
+            "probes": self._probes(seen),
+            "guiding_rule": self._guiding(seen),
             **self._coalitions(test),
             "seconds": self.seconds,
             "samples_per_second": self.parts.train.n * len(self.log) / self.seconds if self.seconds else None,
@@ -272,32 +268,28 @@ class Fit:
         groups = [self.data.index.groups[kind][i] for i in test.ids.tolist()]
         return ranking(expected_class(logits), test.y, groups)
 
-    @torch.no_grad()
-    def _probes(self) -> dict[str, float]:
+    def _probes(self, seen: Mapping[str, Tensor]) -> dict[str, float]:
         """Test accuracy of a linear probe on each frozen encoder: what a modality still knows inside the model."""
-        train, test = self.parts.train, self.parts.test
-        found: dict[str, float] = {}
-        for m in self.data.modalities:
-            heard, held = (self._features(part, m) for part in (train, test))
-            found[m] = float(accuracy(probe(heard, train.y, held, len(self.data.classes)), test.y))
-        return found
+        y, test = self.parts.train.y, self.parts.test
+        scores = {m: ridge_scores(z, y, self._features(test, m), len(self.data.classes)) for m, z in seen.items()}
+        return {m: float(accuracy(s, test.y)) for m, s in scores.items()}
 
-    @torch.no_grad()
-    def _guiding(self) -> dict[str, Any] | None:
-        """Du et al.'s rule on the validation part, where what was trained are unimodal classifiers."""
+    def _guiding(self, seen: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """Du et al.'s rule on the validation part, where what was trained are unimodal classifiers of all modalities."""
         held = self.parts.validation
-        if not isinstance(self.method, Unimodal) or self.method.modality is not None:
+        own = alone(self.trainer, self.method, held, self.look)
+        if own.keys() != seen.keys():
             return None
-        seen, unseen = ({m: self._features(part, m) for m in self.data.modalities} for part in (self.parts.train, held))
-        own = self.method.unimodal_logits(self.trainer.model, self.trainer.auxiliary, held)
-        rule = guiding_rule(seen, self.parts.train.y, unseen, held.y, own)
+        rule = guiding_rule(seen, self.parts.train.y, {m: self._features(held, m) for m in seen}, held.y, own)
         return {"advice": rule.choice, "averaged": float(rule.averaged.mean()), "joint": float(rule.joint.mean())}
 
     def _features(self, part: Batch, modality: str) -> Tensor:
-        alone, size = frozenset((modality,)), min(1024, self.look)
-        model = self.trainer.model
-        blocks = [model.encode(part.rows(slice(i, i + size)).x, alone)[modality] for i in range(0, part.n, size)]
-        return pooled(model.encoders[modality], torch.cat(blocks, -2))
+        """What the encoder of a modality makes of every sample, [n, d]."""
+
+        def read(model: MultimodalModel, _parts: nn.ModuleDict, some: Batch) -> Tensor:
+            return pooled(model.encoders[modality], model.encode(some.x, frozenset((modality,)))[modality])
+
+        return self.trainer.predict(part, size=min(1024, self.look), by=read)
 
     def _coalitions(self, test: Batch) -> dict[str, Any]:
         """Accuracy under every absence, and the Shapley values of that game."""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 
+import numpy as np
+
 from mmtheory.errors import ArgumentError
 from mmtheory.methods import METHODS, tunable
 
@@ -34,7 +36,7 @@ def tries(method: str, lrs: Sequence[float], tuned: Tuned) -> list[dict[str, flo
         raise ArgumentError(
             f"bench: expected two learning rates or more, over whose range {method} spends its {most} tries, found {lrs[0]:g} alone"
         )
-    rates = list(lrs) if mine == most else _spaced(min(lrs), max(lrs), math.ceil(len(lrs) * most / mine))
+    rates = list(lrs) if mine == most else np.geomspace(min(lrs), max(lrs), math.ceil(len(lrs) * most / mine)).tolist()
     return [{"lr": lr, **dict(zip(own, point, strict=True))} for point in product(*own.values()) for lr in rates]
 
 
@@ -56,9 +58,3 @@ def checked(tuned: Tuned, methods: Sequence[str]) -> None:
                 )
             for value in values:
                 METHODS[method](**{name: value})
-
-
-def _spaced(low: float, high: float, count: int) -> list[float]:
-    """Numbers evenly spaced in the logarithm, both ends among them."""
-    ratio = math.log(high / low) / (count - 1)
-    return [low, *(low * math.exp(ratio * i) for i in range(1, count - 1)), high]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from mmtheory.batch import Batch
 from mmtheory.errors import ArgumentError
 from mmtheory.models import NARROW, FlatParameters, MultimodalModel
 from mmtheory.rng import Draws
+
+if TYPE_CHECKING:
+    from ._pretrained import Pretrained
 
 Fidelity = Literal["paper", "repo", "reconstruction"]
 Strength = float | Tensor
@@ -155,6 +158,15 @@ class Method:
     def auxiliary(self, model: MultimodalModel, draws: Draws) -> Mapping[str, nn.Module]:
         """Extra trainable parts by owner name (``head:audio``)."""
         return {}
+
+    def hand_over(self, parts: Pretrained) -> None:
+        """Start from parts of a training before this one; asked before ``remodel``.
+
+        :raises ArgumentError: a method that trains all of its parts itself, as most do.
+        """
+        raise ArgumentError(
+            f"{self.card.name}: expected a method that starts from trained parts, found one that trains all of its own"
+        )
 
     def on_epoch(self, view: View) -> None:
         """Before each epoch: prototypes, example weights, re-initialisation."""

@@ -72,6 +72,9 @@ class MMLoRA(Method):
         self.rank, self.scale = rank, 1.0 if alpha is None or not rank else alpha / rank
         self.pretrain, self.modality, self.pretrained = pretrain, modality, pretrained
 
+    def hand_over(self, parts: Pretrained) -> None:
+        self.pretrained = parts
+
     def remodel(self, model: MultimodalModel, draws: Draws) -> MultimodalModel:
         if self.modality is not None and self.modality not in model.modalities:
             raise ArgumentError(

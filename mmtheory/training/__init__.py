@@ -4,6 +4,7 @@ from ._checkpoint import load as load
 from ._checkpoint import save as save
 from ._cost import Cost as Cost
 from ._cost import counted_cost as counted_cost
+from ._cost import counting as counting
 from ._cost import predicted_cost as predicted_cost
 from ._epoch import EpochView as EpochView
 from ._feed import Feeding as Feeding

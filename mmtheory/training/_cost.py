@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from torch import nn
@@ -58,6 +58,14 @@ def predicted_cost(method: Method, model: MultimodalModel, *, epoch: int = 0, in
 
 def counted_cost(trainer: Trainer, *, epochs: int = 1) -> Cost:
     """Train for so many epochs and count: every call of an encoder, every row's backward by the encoders that it reaches."""
+    with counting(trainer) as counted:
+        trainer.run(epochs)
+        return counted()
+
+
+@contextmanager
+def counting(trainer: Trainer) -> Generator[Callable[[], Cost], None, None]:
+    """Count what is trained meanwhile; nothing else may run the trainer's encoders. Asked, it tells the mean step so far."""
     share = encoder_shares(trainer.model)
     calls = dict.fromkeys(share, 0)
     rows = dict.fromkeys(share, 0)
@@ -78,18 +86,20 @@ def counted_cost(trainer: Trainer, *, epochs: int = 1) -> Cost:
 
         return hook
 
+    started = time.perf_counter()
+
+    def counted() -> Cost:
+        seconds, n = time.perf_counter() - started, max(1, len(steps))
+        forwards = closed + sum(calls[m] * v for m, v in share.items())
+        return Cost(forwards / n, sum(rows[m] * v for m, v in share.items()) / n, seconds / n)
+
     with ExitStack() as stack:
         for m, encoder in trainer.model.encoders.items():
             handle = encoder.register_forward_hook(count(m))
             stack.callback(handle.remove)
         stack.callback(setattr, trainer, "watch", trainer.watch)
         trainer.watch = watch
-        started = time.perf_counter()
-        trainer.run(epochs)
-        seconds = time.perf_counter() - started
-    n = max(1, len(steps))
-    forwards = closed + sum(calls[m] * v for m, v in share.items())
-    return Cost(forwards / n, sum(rows[m] * v for m, v in share.items()) / n, seconds / n)
+        yield counted
 
 
 def encoder_shares(model: MultimodalModel) -> dict[str, float]:

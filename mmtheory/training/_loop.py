@@ -26,6 +26,8 @@ from ._optimisers import Optimiser, optimiser
 from ._settings import Settings
 
 Build = Callable[[Draws], MultimodalModel]
+Reading = Callable[[MultimodalModel, nn.ModuleDict, Batch], Tensor]
+"""What is read off a model, its auxiliary parts and some samples."""
 ORDERED = 4096
 """Places of sample orders that are drawn at once: setting up a generator costs as much as shuffling a thousand of them."""
 
@@ -261,14 +263,11 @@ class Trainer:
             self.optimiser.step(total, columns, factor, None if whole else self.alive)
 
     @torch.no_grad()
-    def predict(self, data: Batch, *, size: int = 4096) -> Tensor:
-        """The method's prediction on every sample exactly once, [*batch, n, classes]."""
+    def predict(self, data: Batch, *, size: int = 4096, by: Reading | None = None) -> Tensor:
+        """The method's prediction on every sample exactly once, [*batch, n, classes]; or ``by``'s, [..., *batch, n, k]."""
         spread = spread_over(placed(data, self.device, inputs=not self.host), self.batch_shape)
-        parts = [
-            self.method.predict(self.model, self.auxiliary, spread.rows(slice(i, i + size)))
-            for i in range(0, data.n, size)
-        ]
-        return torch.cat(parts, dim=-2)
+        read, rows = by or self.method.predict, (slice(i, i + size) for i in range(0, data.n, size))
+        return torch.cat([read(self.model, self.auxiliary, spread.rows(r)) for r in rows], dim=-2)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that a resumed run needs, as tensors: parameters, buffers, optimiser, method, clock, who is alive.

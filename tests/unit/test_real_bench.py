@@ -51,10 +51,13 @@ def test_rows_hold_what_they_say(double, tmp_path, capsys):
         if row["metric"] == "accuracy":
             assert set(row["unimodal"]) == {"audio", "accelerometer"}
             assert all(alone["low"] <= alone["mean"] <= alone["high"] for alone in row["unimodal"].values())
+        assert (row["forwards_per_step"], row["backwards_per_step"]) == (1.0, 1.0)
+        assert row["milliseconds_per_step"] > 0
     joint = {r["metric"]: r["mean"] for r in rows if r["method"] == "joint"}
     for row in rows:
         assert abs(row["delta_joint"]["mean"] - (row["mean"] - joint[row["metric"]])) < 1e-12
-    assert (tmp_path / "r/table.md").read_text().count("\n| htad") == 3
+    table = (tmp_path / "r/table.md").read_text()
+    assert table.count("\n| htad") == table.count("| 1F + 1B |") == 3
 
 
 def test_a_resumed_table_is_the_whole_one(double, tmp_path, capsys):
@@ -85,6 +88,13 @@ def test_seeds_side_by_side_are_seeds_one_after_the_other(double, monkeypatch):
             assert stacked[kind] == apart[kind]
         assert stacked["metrics"]["accuracy"] == apart["metrics"]["accuracy"]
         assert stacked["metrics"]["nll"] == pytest.approx(apart["metrics"]["nll"], rel=1e-5)
+
+
+def test_forwards_and_backwards_are_counted(double, tmp_path, capsys):
+    assert command([*words(double, tmp_path / "r"), "--methods", "mmpareto", "--tune", "mmpareto.gamma=1,2"]) == 0
+    rows = {r["method"]: r for r in told(capsys)["rows"] if r["metric"] == "accuracy"}
+    assert (rows["mmpareto"]["forwards_per_step"], rows["mmpareto"]["backwards_per_step"]) == (1.0, 2.0)
+    assert "| 1F + 2B |" in (tmp_path / "r/table.md").read_text()
 
 
 def test_one_seed_has_no_interval(double, tmp_path, capsys):

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, f1_score, log_loss
 
+from mmtheory.diagnose import unimodal_probes
 from mmtheory.errors import ArgumentError, MmtheoryError, StoreError
 from mmtheory.methods import METHODS
 from mmtheory.rng import Stream
 from real.cli import train as command
 from real.data import DATASETS
-from real.evaluation import accuracy, brier, calibration_error, macro_f1, negative_log_likelihood, probe
+from real.evaluation import accuracy, brier, calibration_error, macro_f1, negative_log_likelihood
 from real.recipe import Recipe, read_recipe, shipped
 from real.trainer import Fit
 
@@ -146,16 +146,14 @@ def test_measures_are_those_of_scikit_learn():
     assert torch.equal(accuracy(logits.expand(2, 200, 5), y.expand(2, 200)), accuracy(logits, y).expand(2))
 
 
-def test_a_probe_is_logistic_regression_and_keeps_replicates_apart():
-    draws = Stream(1).draws(range(3))
-    y = draws.integers("y", 4, 150)
-    x = draws.normal("x", 150, 6) + torch.nn.functional.one_hot(y, 6)
-    logits = probe(x, y, x, 4)
-    for r in range(3):
-        assert torch.allclose(logits[r], probe(x[r], y[r], x[r], 4), atol=1e-9)
-        scaled = (x[r] - x[r].mean(0)) / (x[r].std(0) + 1e-6)
-        peer = LogisticRegression(C=1 / (1e-3 * 150), max_iter=5000, tol=1e-10).fit(scaled, y[r])
-        assert abs(accuracy(logits[r], y[r]) - peer.score(scaled, y[r])) <= 2 / 150
+def test_probes_are_ridge_readouts_of_the_frozen_encoders(double):
+    fit = Fit(DATASETS["htad"](double), Recipe(epochs=1, width=8, batch_size=16)).run()
+    found = fit.measure()["probes"]
+    fit.look = 3  # in pieces
+    parts = fit.parts
+    assert found == fit.measure()["probes"]
+    known = unimodal_probes(fit.trainer.model, parts.train, parts.test)
+    assert found == {m: float(right.mean()) for m, right in known.items()}
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))

@@ -13,6 +13,9 @@ from ._contribution import MeanBaseline as MeanBaseline
 from ._contribution import ShapleyShares as ShapleyShares
 from ._contribution import ZeroOut as ZeroOut
 from ._contribution import default_contribution as default_contribution
+from ._losses import cross_entropy as cross_entropy
+from ._losses import declared_loss as declared_loss
+from ._losses import half_square as half_square
 from ._method import Card as Card
 from ._method import Fidelity as Fidelity
 from ._method import Gradients as Gradients
@@ -21,7 +24,6 @@ from ._method import Phase as Phase
 from ._method import Step as Step
 from ._method import Strength as Strength
 from ._method import View as View
-from ._method import cross_entropy as cross_entropy
 from ._method import per_replicate as per_replicate
 from ._named import made as made
 from ._pretrained import Pretrained as Pretrained

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ._method import Step, cross_entropy
+from ._losses import declared_loss
+from ._method import Step
 
 
-def own_cross_entropy(step: Step, modality: str, logits: Tensor) -> Tensor:
-    """Mean cross-entropy of one modality's own logits over the samples in which it is present (0 where there are none), [*batch]."""
-    loss = cross_entropy(logits, step.batch.y)
+def own_loss(step: Step, modality: str, logits: Tensor) -> Tensor:
+    """Mean declared loss of one modality's own logits over the samples in which it is present (0 where there are none), [*batch]."""
+    loss = declared_loss(logits, step.batch.y)
     present = step.batch.present.get(modality)
     if present is None:
         return loss.mean(-1)

@@ -12,7 +12,8 @@ from mmtheory.errors import ArgumentError
 from mmtheory.models import MultimodalModel
 
 from ._contribution import Contribution
-from ._method import View, cross_entropy
+from ._losses import cross_entropy, declared_loss
+from ._method import View
 
 PART = 1 << 16
 """Samples of all replicates together that are looked at at once."""
@@ -45,13 +46,21 @@ def own_logits(model: MultimodalModel, provider: Contribution, data: Batch) -> d
 
 
 def own_losses(logits: Mapping[str, Tensor], data: Batch) -> dict[str, Tensor]:
-    """Mean cross-entropy of each modality over the samples in which it is present, [*batch]."""
-    return {m: where_present(cross_entropy(f, data.y), data, m) for m, f in logits.items()}
+    """Mean declared loss of each modality over the samples in which it is present, [*batch]."""
+    return {m: where_present(declared_loss(f, data.y), data, m) for m, f in logits.items()}
 
 
 def own_accuracies(logits: Mapping[str, Tensor], data: Batch) -> dict[str, Tensor]:
     """Share of right answers of each modality where it is present, [*batch]."""
     return {m: where_present((f.argmax(-1) == data.y).to(f.dtype), data, m) for m, f in logits.items()}
+
+
+def own_explained(logits: Mapping[str, Tensor], data: Batch) -> dict[str, Tensor]:
+    """Share of the variance of the numbers y that each modality's own outputs explain, at least 0, where it is present, [*batch]."""
+    y = data.y
+    spread = {m: where_present((y - where_present(y, data, m).unsqueeze(-1)) ** 2, data, m) for m in logits}
+    left = {m: 2 * loss for m, loss in own_losses(logits, data).items()}
+    return {m: (1 - left[m] / spread[m].clamp(min=torch.finfo(y.dtype).tiny)).clamp(min=0) for m in logits}
 
 
 def own_scores(logits: Mapping[str, Tensor], data: Batch) -> dict[str, Tensor]:

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from mmtheory.batch import Batch
 from mmtheory.errors import ArgumentError
-from mmtheory.models import NARROW, FlatParameters, MultimodalModel
+from mmtheory.models import FlatParameters, MultimodalModel
 from mmtheory.rng import Draws
+
+from ._losses import cross_entropy, declared_loss
 
 if TYPE_CHECKING:
     from ._pretrained import Pretrained
@@ -85,6 +87,10 @@ class Step:
         """Mean cross-entropy of these logits with the batch's labels, one number a replicate."""
         return cross_entropy(logits, self.batch.y).mean(-1)
 
+    def loss(self, outputs: Tensor) -> Tensor:
+        """Mean declared loss of these outputs, one number a replicate: cross-entropy with classes, half the squared error with numbers."""
+        return declared_loss(outputs, self.batch.y).mean(-1)
+
 
 @dataclass
 class Gradients:
@@ -147,6 +153,8 @@ class Method:
     needs: ClassVar[frozenset[str]] = frozenset()
     separate: ClassVar[bool] = False
     """Whether nothing that one modality's encoder learns depends on another modality: M trainings side by side."""
+    why_classes: ClassVar[str] = "its losses and scores are those of class labels"
+    """Why the labels must be classes; "" says that every loss comes from ``Step.loss``, so that numbers serve too (squared loss)."""
 
     def remodel(self, model: MultimodalModel, draws: Draws) -> MultimodalModel:
         """The model that is trained in place of the one that was built: parts frozen, adapters or prompts added to it."""
@@ -188,7 +196,7 @@ class Method:
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Losses by name, each [*batch]; the phase's rows are among them."""
-        return {"total": step.cross_entropy(required(step.logits))}
+        return {"total": step.loss(required(step.logits))}
 
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
         """The flat gradient [*batch, P] that the optimiser is given."""
@@ -221,14 +229,6 @@ class Method:
     def neutral(self) -> Method | None:
         """The instance that must equal joint training bit for bit, if there is one."""
         return None
-
-
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy of each sample, nat. Shape: logits [*batch, n, classes], y [*batch, n] to [*batch, n]."""
-    # Few classes lie across samples in memory (models.dense): a softmax along rows of four would be ten times slower.
-    axis, labels = (-2, y.unsqueeze(-2)) if logits.shape[-1] < NARROW else (-1, y.unsqueeze(-1))
-    scores = (logits.mT if axis == -2 else logits).log_softmax(axis)
-    return -scores.gather(axis, labels).squeeze(axis)
 
 
 def required(logits: Tensor | None) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor
 from mmtheory.errors import ArgumentError
 from mmtheory.models import NARROW
 
-from ._method import Strength, cross_entropy, per_replicate
+from ._losses import cross_entropy
+from ._method import Strength, per_replicate
 
 Reference = Literal["harmonic", "mean", "median"]
 

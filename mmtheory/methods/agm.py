@@ -51,6 +51,9 @@ class AGM(Contributing):
             "BalanceBenchmark's AGM has the exponent's sign inverted; here it is the authors'",
         ),
     )
+    why_classes: ClassVar[str] = (
+        "its scores are cross-entropies: exponentials of squared errors would depend on the unit of the target"
+    )
 
     def __init__(
         self,

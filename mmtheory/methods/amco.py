@@ -46,6 +46,7 @@ class AMCo(Contributing):
             "all that secondary sources say; their combination here is ours",
         ),
     )
+    why_classes: ClassVar[str] = "its scores are probabilities of the true label"
 
     def __init__(
         self, p: Strength = 0.5, *, ramp: int = 10, threshold: Strength = 0.0, contribution: Contribution | None = None

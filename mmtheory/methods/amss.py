@@ -57,6 +57,7 @@ class AMSS(Contributing):
         neutral="clip = (1, 1)",
         differences=DIFFERENCES,
     )
+    why_classes: ClassVar[str] = "its rates compare cross-entropies with the entropy of the labels"
 
     def __init__(
         self,
@@ -163,6 +164,7 @@ class AMSSPlus(AMSS):
             "exactly unbiased weights leave modalities different noise only: no rebalancing remains in expectation",
         ),
     )
+    why_classes: ClassVar[str] = "its rates compare cross-entropies with the entropy of the labels"
 
     def __init__(
         self,

@@ -14,8 +14,9 @@ from mmtheory.models import Dense, MultimodalModel
 from mmtheory.rng import Draws
 
 from ._heads import head_of
+from ._losses import cross_entropy
 from ._measures import by_parts, own_scores
-from ._method import Card, Method, Step, Strength, View, cross_entropy, per_replicate, required
+from ._method import Card, Method, Step, Strength, View, per_replicate, required
 from ._strengths import ranged
 from .reconboost import summed
 

@@ -13,7 +13,7 @@ from mmtheory.models import MultimodalModel
 from mmtheory.rng import Draws
 
 from ._heads import head_of, unimodal_heads
-from ._late import own_cross_entropy
+from ._late import own_loss
 from ._method import Card, Gradients, Method, Step, Strength, per_replicate, required
 from ._scores import probabilities
 from ._strengths import off, ranged
@@ -107,7 +107,7 @@ class CGGM(Method):
     def losses(self, step: Step) -> dict[str, Tensor]:
         fused = required(step.logits)
         guides = {m: step.auxiliary[head_of(m)](z.detach()) for m, z in step.features.items()}
-        own = {m: own_cross_entropy(step, m, f) for m, f in guides.items()}
+        own = {m: own_loss(step, m, f) for m, f in guides.items()}
         self._follow({m: loss.detach() for m, loss in own.items()})
         total = step.cross_entropy(fused)
         if not off(self.lam):

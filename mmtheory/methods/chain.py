@@ -29,7 +29,7 @@ class Chain(Method):
 
     Features and gradients go through the members from left to right; losses add up their differences to joint training's.
 
-    .. math:: L = L_1 + \sum_{k \ge 2} \bigl(L_k - \mathrm{CE}(o, y)\bigr)
+    .. math:: L = L_1 + \sum_{k \ge 2} \bigl(L_k - \ell(o, y)\bigr)
 
     A chain of one is that method, bit for bit, and joint training adds nothing. What is refused: two members that plan passes, surround
     them, put out logits or predict; auxiliary parts of the same name; beside a member that lets some modalities rest, members that touch
@@ -66,6 +66,7 @@ class Chain(Method):
                 raise ArgumentError(f"chain: expected one member with {hook}, found {' and '.join(who)}")
         # What a chain needs is its members' affair, not the class's.
         vars(self)["needs"] = frozenset[str]().union(*(m.needs for m in flat))
+        vars(self)["why_classes"] = next((f"{m.card.name}: {m.why_classes}" for m in flat if m.why_classes), "")
 
     def _sole(self, hook: str) -> Method:
         """The member that overrides a hook, any member if none does."""
@@ -152,7 +153,7 @@ class Chain(Method):
         adding.sort(key=lambda pair: not overrides(pair[1], "phases"))
         losses = adding[0][1].losses(self._step(adding[0][0], step))
         for k, m in adding[1:]:
-            more = m.losses(self._step(k, step))["total"] - step.cross_entropy(required(step.logits))
+            more = m.losses(self._step(k, step))["total"] - step.loss(required(step.logits))
             losses = {**losses, "total": losses["total"] + more}
         return losses
 

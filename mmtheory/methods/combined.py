@@ -14,7 +14,7 @@ from mmtheory.moo import EPO, STCH, WEIGHTINGS, GramianAccumulator, MoCo, Statef
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, unimodal_heads
-from ._late import own_cross_entropy
+from ._late import own_loss
 from ._memory import folded, unfolded
 from ._method import Card, Gradients, Method, Phase, Step, Strength, per_replicate, required
 from ._strengths import ranged
@@ -32,6 +32,8 @@ class TwoRows(Method):
     :param weight: factor on the unimodal losses.
     """
 
+    why_classes: ClassVar[str] = ""
+
     def __init__(self, weight: Strength = 1.0) -> None:
         self.weight = ranged(f"{self.card.name}: weight", weight)
 
@@ -42,8 +44,8 @@ class TwoRows(Method):
         return (Phase(rows=(FUSED, OWN)),)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        fused = step.cross_entropy(required(step.logits))
-        own = {m: own_cross_entropy(step, m, f) for m, f in head_logits(step).items()}
+        fused = step.loss(required(step.logits))
+        own = {m: own_loss(step, m, f) for m, f in head_logits(step).items()}
         own = {m: per_replicate(self.weight, loss) * loss for m, loss in own.items()}
         self.seen = {FUSED: fused.detach(), **{m: loss.detach() for m, loss in own.items()}}
         return {FUSED: fused, OWN: torch.stack(list(own.values())).sum(0)}

@@ -14,7 +14,7 @@ from mmtheory.models import MultimodalModel
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, unimodal_heads
-from ._late import own_cross_entropy
+from ._late import own_loss
 from ._memory import folded, unfolded
 from ._method import Card, Method, Step, required
 
@@ -52,6 +52,7 @@ class FAMO(Method):
             "a loss of exactly 0 (a modality absent from the whole batch) is left out",
         ),
     )
+    why_classes: ClassVar[str] = ""
 
     def __init__(self, rate: float = 0.025, *, decay: float = 1e-3) -> None:
         self.rule = moo.FAMO(rate=rate, decay=decay, floor=FLOOR)
@@ -75,8 +76,8 @@ class FAMO(Method):
 
     def _each(self, step: Step) -> Tensor:
         """The fused loss and each modality's own, by alphabet, [*batch, 1 + M]."""
-        own = {m: own_cross_entropy(step, m, f) for m, f in head_logits(step).items()}
-        return torch.stack([step.cross_entropy(required(step.logits)), *(own[m] for m in sorted(own))], -1)
+        own = {m: own_loss(step, m, f) for m, f in head_logits(step).items()}
+        return torch.stack([step.loss(required(step.logits)), *(own[m] for m in sorted(own))], -1)
 
     def after_step(self, step: Step) -> None:
         features = step.model.encode(step.batch.x)

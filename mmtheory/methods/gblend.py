@@ -14,7 +14,7 @@ from mmtheory.models import MultimodalModel
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, head_of, unimodal_heads
-from ._late import own_cross_entropy
+from ._late import own_loss
 from ._measures import by_parts, own_losses, split_of
 from ._method import Card, Method, Step, Strength, View, per_replicate, required
 from ._strengths import off, ranged
@@ -87,6 +87,7 @@ class GBlend(Method):
         ),
     )
     needs: ClassVar[frozenset[str]] = frozenset({"validation"})
+    why_classes: ClassVar[str] = ""
 
     def __init__(
         self, strength: Strength = 1.0, *, super_epoch: int | None = 10, floor: float = 1e-2, final: bool = False
@@ -125,10 +126,10 @@ class GBlend(Method):
         self.weights = blend(gain, overfitting, floor=self.floor)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        fused = step.cross_entropy(required(step.logits))
+        fused = step.loss(required(step.logits))
         if off(self.strength):
             return {"total": fused}
-        own = [own_cross_entropy(step, m, f) for m, f in head_logits(step).items()]
+        own = [own_loss(step, m, f) for m, f in head_logits(step).items()]
         s = per_replicate(self.strength, fused)
         first, *rest = self.weights.unbind(-1)
         unimodal = torch.stack([w * loss for w, loss in zip(rest, own, strict=True)]).sum(0)

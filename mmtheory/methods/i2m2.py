@@ -15,7 +15,7 @@ from mmtheory.models import MultimodalModel
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, head_of, unimodal_heads
-from ._late import own_cross_entropy
+from ._late import own_loss
 from ._method import Card, Method, Step, Strength, View, per_replicate, required
 from ._strengths import off, ranged
 
@@ -84,7 +84,7 @@ class I2M2(Method):
         losses = super().losses(step)
         if off(self.weight) or step.epoch >= self.pretrain:
             return losses
-        own = torch.stack([own_cross_entropy(step, m, f) for m, f in head_logits(step).items()]).sum(0)
+        own = torch.stack([own_loss(step, m, f) for m, f in head_logits(step).items()]).sum(0)
         return {"total": step.cross_entropy(required(step.logits)) + own}
 
     def product(self, joint: Tensor, own: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:

@@ -46,6 +46,7 @@ class InfoReg(Contributing):
             "the released code ends the window by a test on the Fisher information; here by a number of epochs",
         ),
     )
+    why_classes: ClassVar[str] = "its scores are probabilities of the true label"
 
     def __init__(
         self,

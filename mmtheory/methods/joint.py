@@ -14,10 +14,11 @@ class Joint(Method):
     card: ClassVar[Card] = Card(
         name="joint",
         source="textbook",
-        summary="One cross-entropy on the fused logits trains every encoder together.",
+        summary="One loss on the fused logits trains every encoder together.",
         fidelity="paper",
         neutral="always",
     )
+    why_classes: ClassVar[str] = ""
 
     def neutral(self) -> Method:
         return Joint()

@@ -16,7 +16,7 @@ from mmtheory.models.prompts import Mode, Passing
 from mmtheory.rng import Draws
 
 from ._heads import head_of
-from ._late import late_average, own_cross_entropy
+from ._late import late_average, own_loss
 from ._method import Card, Method, Step, View
 
 Without = Literal["", "visual", "textual", "interaction"]
@@ -165,7 +165,7 @@ class _Apart(Method):
         return late_average(self._logits(step), step.batch.present)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        own = [own_cross_entropy(step, m, f) for m, f in self._logits(step).items()]
+        own = [own_loss(step, m, f) for m, f in self._logits(step).items()]
         return {"total": torch.stack(own).sum(0)}
 
     def _logits(self, step: Step) -> dict[str, Tensor]:

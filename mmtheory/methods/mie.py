@@ -16,7 +16,7 @@ from mmtheory.rng import Draws
 
 from ._heads import head_of
 from ._inputs import linear_weights, mean_inputs
-from ._late import late_average, own_cross_entropy
+from ._late import late_average, own_loss
 from ._method import Card, Gradients, Method, Phase, Step, Strength, View, per_replicate, required
 from ._strengths import off, ranged
 
@@ -143,7 +143,7 @@ class MIE(Method):
         return step.auxiliary[head](step.features[m])
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        return {"total": own_cross_entropy(step, self._moves(step)[0], required(step.logits))}
+        return {"total": own_loss(step, self._moves(step)[0], required(step.logits))}
 
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
         total = gradients.total()

@@ -13,7 +13,7 @@ from mmtheory.moo import smooth_max
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, unimodal_heads
-from ._late import own_cross_entropy
+from ._late import own_loss
 from ._method import Card, Method, Step, Strength, per_replicate
 from ._strengths import off, ranged
 
@@ -29,7 +29,7 @@ class MIMO(Method):
     loss for every μ: what balancing there is lives at finite λ and μ.
 
     :param lam: λ; 0 is joint training bit for bit.
-    :param mu: μ > 0, in units of the losses (nat).
+    :param mu: μ > 0, in units of the losses (nat for cross-entropy).
 
     Source: Fernando et al. 2025, arXiv:2511.06686 (abstract); formulas derived here (``moo.SmoothLexicographic``).
     """
@@ -45,6 +45,7 @@ class MIMO(Method):
             "neither the paper's text nor its code could be read: objective, constants and heads are a reconstruction from the abstract",
         ),
     )
+    why_classes: ClassVar[str] = ""
 
     def __init__(self, lam: Strength = 1.0, *, mu: float = 0.1) -> None:
         self.lam, self.mu = ranged("mimo: lam", lam), mu
@@ -57,7 +58,7 @@ class MIMO(Method):
         losses = super().losses(step)
         if off(self.lam):
             return losses
-        own = torch.stack([own_cross_entropy(step, m, f) for m, f in head_logits(step).items()], -1)
+        own = torch.stack([own_loss(step, m, f) for m, f in head_logits(step).items()], -1)
         total = losses["total"]
         return {"total": total + per_replicate(self.lam, total) * smooth_max(own, self.mu)}
 

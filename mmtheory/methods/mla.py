@@ -14,7 +14,7 @@ from mmtheory.errors import ArgumentError
 from mmtheory.models import Dense, FlatParameters, MultimodalModel
 from mmtheory.rng import Draws
 
-from ._late import entropy_weights, late_average, own_cross_entropy
+from ._late import entropy_weights, late_average, own_loss
 from ._method import Card, Gradients, Method, Phase, Step, Strength, View, per_replicate, required
 
 Projection = Literal["rls", "off"]
@@ -64,6 +64,7 @@ class MLA(Method):
             "only the modality's encoder and the head are stepped, so that momentum and weight decay move nobody else",
         ),
     )
+    why_classes: ClassVar[str] = "its fusion weighs modalities by the entropy of their predictions"
 
     def __init__(
         self,
@@ -124,7 +125,7 @@ class MLA(Method):
         return step.auxiliary[HEAD](step.features[step.phase.name])
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        return {"total": own_cross_entropy(step, step.phase.name, required(step.logits))}
+        return {"total": own_loss(step, step.phase.name, required(step.logits))}
 
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
         if self.before:

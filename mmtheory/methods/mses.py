@@ -45,6 +45,7 @@ class MSES(Contributing):
         ),
     )
     needs: ClassVar[frozenset[str]] = frozenset({"validation", "update"})
+    why_classes: ClassVar[str] = ""
 
     def __init__(
         self, patience: Strength = 5.0, *, tolerance: float = 0.0, contribution: Contribution | None = None

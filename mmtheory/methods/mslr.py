@@ -13,7 +13,7 @@ from mmtheory.models import FlatParameters, MultimodalModel
 from mmtheory.rng import Draws
 
 from ._contribution import Contributing, Contribution
-from ._measures import own_accuracies, own_logits, own_scores, split_of
+from ._measures import own_accuracies, own_explained, own_logits, own_scores, split_of
 from ._method import Card, Method, Step, Strength, View, per_replicate
 from ._strengths import ranged
 
@@ -30,7 +30,8 @@ class MSLR(Contributing):
     measures, this is joint training bit for bit. The factor scales the encoder's whole move, weight decay included.
 
     :param strength: s; 1 is the published rule, 0 joint training.
-    :param measure: ``accuracy``, or ``score``, the mean probability of the true label, which moves where few samples hide a trend.
+    :param measure: ``accuracy``, or ``score``, the mean probability of the true label, which moves where few samples hide a trend;
+        numbers have a measure of their own, the share of their variance that is explained, at least 0.
     :param window: epochs that are averaged.
     :param low: smallest factor.
     :param high: largest factor.
@@ -54,6 +55,7 @@ class MSLR(Contributing):
         ),
     )
     needs: ClassVar[frozenset[str]] = frozenset({"validation", "update"})
+    why_classes: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -89,6 +91,7 @@ class MSLR(Contributing):
             return
         held = split_of(view)
         look = own_accuracies if self.measure == "accuracy" else own_scores
+        look = own_explained if held.y.is_floating_point() else look
         found = look(own_logits(view.model, self.provider, held), held)
         for m, now in found.items():
             recent = self.recent[m]

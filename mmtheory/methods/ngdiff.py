@@ -84,7 +84,7 @@ class NGDiff(Combined):
             def fused(at: Tensor) -> Tensor:
                 flat.data.copy_(at)
                 features = step.model.encode(step.batch.x, step.phase.hear)
-                return step.cross_entropy(step.model.fuse(features, step.phase.hear, step.batch.present))
+                return step.loss(step.model.fuse(features, step.phase.hear, step.batch.present))
 
             # Parameters are of the model's type, the factor is not: a parabola needs the digits.
             start, u = before.double(), move.double()

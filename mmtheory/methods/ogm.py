@@ -51,6 +51,7 @@ class OGM(Contributing):
             "the released code slices film and gated heads into a shape error; here contribution providers serve every fusion",
         ),
     )
+    why_classes: ClassVar[str] = "its scores are probabilities of the true label"
 
     def __init__(
         self,
@@ -117,6 +118,7 @@ class OGMGE(OGM):
             "ge = 'matched' is ours: it restores plain training's noise exactly, the paper's form exceeds it",
         ),
     )
+    why_classes: ClassVar[str] = "its scores are probabilities of the true label"
 
     def __init__(self, alpha: Strength = 0.5, *, ge: Enhancement = "paper", form: Form = "cvpr") -> None:
         super().__init__(alpha, ge=ge, form=form)

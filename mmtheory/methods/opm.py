@@ -52,6 +52,7 @@ class OPM(Contributing):
             "the ratio of one step acts on the next, as in the paper; the released code uses the current batch",
         ),
     )
+    why_classes: ClassVar[str] = "its scores are probabilities of the true label"
 
     def __init__(
         self,

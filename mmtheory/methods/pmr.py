@@ -14,7 +14,7 @@ from mmtheory.errors import ArgumentError
 from mmtheory.models import MultimodalModel
 from mmtheory.rng import Draws
 
-from ._late import entropy, own_cross_entropy
+from ._late import entropy, own_loss
 from ._method import Card, Method, Step, Strength, View, per_replicate
 from ._scores import label_scores
 from ._strengths import epochs, off, ranged
@@ -57,6 +57,7 @@ class PMR(Method):
             "a class without a sample in the subset keeps its prototype, or begins at the mean of all features",
         ),
     )
+    why_classes: ClassVar[str] = "its prototypes are means of classes"
 
     def __init__(
         self,
@@ -128,7 +129,7 @@ class PMR(Method):
         near = self.similarities(step)
         lag, lead = self.coefficients(label_scores(near, step.batch.y))
         total = losses["total"]
-        pull = torch.stack([lag[m] * own_cross_entropy(step, m, s) for m, s in near.items()]).sum(0)
+        pull = torch.stack([lag[m] * own_loss(step, m, s) for m, s in near.items()]).sum(0)
         total = total + per_replicate(self.alpha, total) * pull
         if step.epoch < self.entropy_epochs:
             spread = torch.stack([lead[m] * entropy(s).mean(-1) for m, s in near.items()]).sum(0)

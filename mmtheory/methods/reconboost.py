@@ -14,7 +14,8 @@ from mmtheory.models import MultimodalModel
 from mmtheory.rng import Draws
 
 from ._heads import head_of, unimodal_heads
-from ._method import Card, Method, Phase, Step, Strength, cross_entropy, per_replicate, required
+from ._losses import cross_entropy
+from ._method import Card, Method, Phase, Step, Strength, per_replicate, required
 from ._scores import probabilities
 from ._strengths import off, ranged
 

@@ -45,6 +45,8 @@ class UME(Unimodal):
             raise ArgumentError(f"ume: expected average logits or probabilities, found {average!r}")
         super().__init__()
         self.average: Average = average
+        if average == "probabilities":
+            vars(self)["why_classes"] = "it averages probabilities (average = 'logits' does not)"
 
     def predict(self, model: MultimodalModel, auxiliary: nn.ModuleDict, batch: Batch) -> Tensor:
         logits = self.unimodal_logits(model, auxiliary, batch)

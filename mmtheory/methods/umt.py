@@ -45,6 +45,7 @@ class UMT(Method):
             "teachers start from the student's initialisation and are trained within the run; the released code loads checkpoints",
         ),
     )
+    why_classes: ClassVar[str] = ""
 
     def __init__(self, lam: Strength = 10.0, *, teacher_epochs: int | None = None) -> None:
         if teacher_epochs is not None and teacher_epochs < 0:

@@ -16,9 +16,9 @@ from ._method import Card, Method, Step, Strength, per_replicate
 
 
 class Uniform(Method):
-    r"""The joint loss plus ``weight`` times the cross-entropy of each modality's own head.
+    r"""The joint loss plus ``weight`` times the loss of each modality's own head.
 
-    .. math:: L = \mathrm{CE}(o, y) + w \sum_m \mathrm{CE}(h_m(z_m), y)
+    .. math:: L = \ell(o, y) + w \sum_m \ell(h_m(z_m), y)
 
     :param weight: w; 0 is joint training bit for bit.
     """
@@ -26,11 +26,12 @@ class Uniform(Method):
     card: ClassVar[Card] = Card(
         name="uniform",
         source="textbook multi-loss baseline",
-        summary="Adds one unimodal cross-entropy a modality with equal weight.",
+        summary="Adds one unimodal loss a modality with equal weight.",
         fidelity="paper",
         cost="1F + 1B and M linear heads",
         neutral="weight = 0",
     )
+    why_classes: ClassVar[str] = ""
 
     def __init__(self, weight: Strength = 1.0) -> None:
         if not isinstance(weight, Tensor) and not weight >= 0:
@@ -44,7 +45,7 @@ class Uniform(Method):
         joint = super().losses(step)
         if not isinstance(self.weight, Tensor) and self.weight == 0:
             return joint
-        own = sum(step.cross_entropy(logits) for logits in head_logits(step).values())
+        own = sum(step.loss(logits) for logits in head_logits(step).values())
         return {"total": joint["total"] + per_replicate(self.weight, joint["total"]) * own}
 
     def neutral(self) -> Method:

@@ -14,14 +14,14 @@ from mmtheory.models import MultimodalModel
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, head_of, unimodal_heads
-from ._late import late_average, own_cross_entropy
+from ._late import late_average, own_loss
 from ._method import Card, Method, Phase, Step
 
 
 class Unimodal(Method):
     r"""One classifier a modality, which no other modality's data or parameters can touch; the fusion stays as it was initialised.
 
-    .. math:: L = \sum_m \mathrm{CE}(h_m(z^m), y)
+    .. math:: L = \sum_m \ell(h_m(z^m), y)
 
     The sum couples nothing: each term reaches one encoder and one head.
 
@@ -38,6 +38,7 @@ class Unimodal(Method):
         cost="1F + 1B of the encoders, M linear heads, no fusion",
     )
     separate: ClassVar[bool] = True
+    why_classes: ClassVar[str] = ""
 
     def __init__(self, modality: str | None = None, *, memory: float = 0.9) -> None:
         if not 0 <= memory < 1:
@@ -63,7 +64,7 @@ class Unimodal(Method):
         return late_average(head_logits(step), step.batch.present)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        own = {m: own_cross_entropy(step, m, f) for m, f in head_logits(step).items()}
+        own = {m: own_loss(step, m, f) for m, f in head_logits(step).items()}
         if self.modality is None:
             now = torch.stack([own[m] for m in self.modalities]).detach()
             self.running = self.memory * self.running + (1 - self.memory) * now

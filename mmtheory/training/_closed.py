@@ -1,4 +1,4 @@
-"""Joint cross-entropy through our own networks without a graph: the products that autograd would take, into buffers that stay."""
+"""The joint loss through our own networks without a graph: the products that autograd would take, into buffers that stay."""
 
 from __future__ import annotations
 
@@ -57,9 +57,14 @@ class ClosedForm:
         return method.plain() and ours and model.fusion.linear() is not None and "create_graph" not in method.needs
 
     def takes(self, batch: Batch, phase: Phase) -> bool:
-        """Whether this pass is plain: everybody heard and present, one row, labels as class numbers."""
+        """Whether this pass is plain: everybody heard and present, one row, labels as class numbers or, for the squared loss, as numbers."""
         everybody = phase.hear is None or phase.hear >= self._modalities
-        return everybody and phase.rows == ("total",) and not batch.present and batch.y.dtype == torch.int64
+        return (
+            everybody
+            and phase.rows == ("total",)
+            and not batch.present
+            and (batch.y.dtype == torch.int64 or batch.y.is_floating_point())
+        )
 
     def __call__(self, batch: Batch) -> Passed:
         """Features, logits, loss [*batch] and flat gradient [*batch, P] of one mini-batch."""
@@ -149,7 +154,8 @@ class _Plan:
             _run(chain[0].forward(x[m]))
             _run(self.upwards[m])
         _run(self.fuse)
-        loss = self._cross_entropy(batch.y if one else batch.y.reshape(self.rows, self.n))
+        y = batch.y if one else batch.y.reshape(self.rows, self.n)
+        loss = self._half_square(y) if y.is_floating_point() else self._cross_entropy(y)
         torch.sum(self.g, -2, out=self.bias_gradient)
         for m in reversed(self.chains):  # the last one's activations are still in the cache
             _run(self.downwards[m])
@@ -180,6 +186,13 @@ class _Plan:
         loss = self.logp.gather(axis, labels).sum((1, 2)).mul_(-1 / self.n)
         self.seed.zero_().scatter_(axis, labels, -1 / self.n)
         aten._log_softmax_backward_data.out(self.seed, self.logp, axis, self.logp.dtype, out=self.cotangent)  # noqa: SLF001
+        return loss
+
+    def _half_square(self, y: Tensor) -> Tensor:
+        """The same for half the squared error of one output: its gradient at the output is the residual."""
+        torch.sub(self.top.out, y.unsqueeze(self.axis).to(self.top.out.dtype), out=self.cotangent)
+        loss = self.cotangent.square().mul_(0.5).sum((1, 2)).mul_(1 / self.n)
+        self.cotangent.mul_(1 / self.n)
         return loss
 
     def _cotangent(self, m: str, depth: int) -> Tensor:

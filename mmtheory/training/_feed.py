@@ -92,15 +92,6 @@ def placed(data: Batch, device: torch.device, *, inputs: bool = True) -> Batch:
     return Batch(x, data.y.to(device), {m: v.to(device) for m, v in data.present.items()}, data.ids)
 
 
-def check_labels(data: Batch, classes: int) -> None:
-    """:raises ArgumentError: a label that is no class of the model's (looked at once, before training)."""
-    if data.y.is_floating_point() or data.y.numel() == 0:
-        return
-    low, high = (int(v) for v in data.y.aminmax())
-    if low < 0 or high >= classes:
-        raise ArgumentError(f"training data: expected labels in 0 … {classes - 1}, found {low if low < 0 else high}")
-
-
 def spread_over(data: Batch, batch_shape: Sequence[int]) -> Batch:
     """A data set with the replicate axes in front, without a copy."""
     if data.batch_shape == torch.Size(batch_shape):

@@ -20,10 +20,11 @@ from mmtheory.rng import Draws, Stream
 from ._closed import ClosedForm
 from ._draws import Blocks, StepDraws
 from ._epoch import EpochView
-from ._feed import Feed, Feeding, check_labels, placed, spread_over
+from ._feed import Feed, Feeding, placed, spread_over
 from ._memory import LARGEST, keep_freed_memory, keep_large_memory
 from ._optimisers import Optimiser, optimiser
 from ._settings import Settings
+from ._task import check_labels
 
 Build = Callable[[Draws], MultimodalModel]
 Reading = Callable[[MultimodalModel, nn.ModuleDict, Batch], Tensor]
@@ -82,7 +83,7 @@ class Trainer:
         self.feed: Feeding = Feed(self.train_data, self.batch_shape)
         self.blocks = Blocks(self.draws)
         self.model = method.remodel(build(self.draws("init")), self.draws("remodel")).to(self.device)
-        check_labels(self.train_data, self.model.fusion.classes)
+        check_labels(self.train_data, self.model.fusion.classes, method, settings.loss)
         self.auxiliary = nn.ModuleDict()
         for owner, module in method.auxiliary(self.model, self.draws("auxiliary")).items():
             self.auxiliary[owner.replace(".", "_")] = module.to(self.device)

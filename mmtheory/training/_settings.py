@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final, get_args
 
 from mmtheory.errors import ArgumentError
 from mmtheory.methods import Strength
 
 Schedule = Callable[[int], float]
+Loss = Literal["cross-entropy", "squared"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
 
 
 @final
@@ -107,6 +109,8 @@ class Settings:
     :param lr: learning rate, a number or one a replicate.
     :param weight_decay: a number or one a replicate; 0 for none.
     :param schedule: epoch → factor on the learning rate (``Constant``, ``Cosine``, ``Stairs``, ``Warmup``, or a function of yours).
+    :param loss: ``cross-entropy`` for class labels; ``squared``, half the squared error, for numbers [*batch, n] and a model of one output
+        (then the test's measure is the mean squared error). Methods that look at classes refuse the latter.
     :param clip: largest norm of a replicate's whole gradient, each replicate by its own norm; inf for no clipping.
     """
 
@@ -119,9 +123,12 @@ class Settings:
     schedule: Schedule = Constant()
     clip: float = math.inf
     drop_last: bool = False
+    loss: Loss = "cross-entropy"
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch_size < 1 or not self.clip > 0:
             raise ArgumentError(
                 f"settings: expected epochs >= 0, batch_size >= 1, clip > 0, found {self.epochs}, {self.batch_size}, {self.clip}"
             )
+        if self.loss not in LOSSES:
+            raise ArgumentError(f"settings: expected a loss among {', '.join(LOSSES)}, found {self.loss!r}")

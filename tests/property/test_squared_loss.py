@@ -57,7 +57,7 @@ def test_the_gradient_is_that_of_half_the_mean_squared_error():
     part = data()
     run = trainer(Joint(), part, closed=False)
     seen = []
-    run.watch = lambda step, gradients, *, by_hand: seen.append((step.batch, gradients.rows["total"].clone()))  # noqa: ARG005
+    run.watch = lambda step, gradients, *, by_hand: seen.append((step.batch, gradients.rows["total"].clone()))
     run.run(1)
     other = trainer(Joint(), part)
     batch, found = seen[0]

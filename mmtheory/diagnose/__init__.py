@@ -12,9 +12,11 @@ from ._gradients import GradientReport as GradientReport
 from ._gradients import gradient_report as gradient_report
 from ._guiding import GuidingRule as GuidingRule
 from ._guiding import guiding_rule as guiding_rule
+from ._probes import explained as explained
 from ._probes import hits as hits
 from ._probes import ridge_scores as ridge_scores
 from ._probes import unimodal_probes as unimodal_probes
+from ._probes import worth as worth
 from ._trace import Trace as Trace
 from ._trace import decay as decay
 from ._trace import follow as follow

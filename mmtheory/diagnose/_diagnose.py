@@ -15,7 +15,7 @@ from mmtheory.methods import Unimodal
 from mmtheory.stats import Interval, Relation, Verdict, decide, empirical_bernstein, student
 from mmtheory.training import Trainer, spread_over
 
-from ._probes import hits, ridge_scores, unimodal_probes
+from ._probes import ridge_scores, unimodal_probes, worth
 
 Cause = Literal["none", "speed", "information", "speed and information", "undecided"]
 
@@ -70,12 +70,12 @@ def diagnose(
 
     A gap is there if its interval lies above ``margin`` and not there if it lies below; the cause names those that are there. With several replicates the intervals are
     Student's over replicates, those left out whose loss was not finite; with one model they are about its test samples. All 2M of them hold together
-    with probability 1 − alpha. Methods that slow down or drop who is ahead can mend a speed gap and only a speed gap.
+    with probability 1 − alpha. Where the labels are numbers, shares of their variance (R²) stand for accuracies. Methods that slow down or drop who is ahead can mend a speed gap and only a speed gap.
 
     :param trainer: whose model is judged; it is run to the end of its settings first. Each modality is also trained alone, beside it.
     :param test: samples that neither run has seen; the same law as the training data of each replicate.
     :param margin: the least difference of accuracy that is called a gap.
-    :raises ArgumentError: a margin or alpha out of range, or a single modality.
+    :raises ArgumentError: a margin or alpha out of range, a single modality, or a single model of numbers, whose errors have no bound.
 
     Source: derived here, from methods §1.3 and §16.3 (P11: the probe of joint against that of unimodal training).
     """
@@ -83,6 +83,8 @@ def diagnose(
         raise ArgumentError(
             f"diagnose: expected two modalities, 0 < alpha < 1, margin >= 0, found {trainer.model.modalities}, {alpha}, {margin}"
         )
+    if trainer.train_data.y.is_floating_point() and not trainer.batch_shape:
+        raise ArgumentError("diagnose: expected several replicates for numbers as targets, found one model")
     trainer.run()
     alone = trainer.beside(Unimodal()).run()
     train, fresh = (spread_over(b, trainer.batch_shape) for b in (trainer.train_data, test))
@@ -130,10 +132,10 @@ def judged(
 
 @torch.no_grad()
 def raw_probes(train: Batch, test: Batch, classes: int, *, ridge: float = 1e-3) -> dict[str, Tensor]:
-    """Whether a ridge readout of the inputs is right on each test sample, [*batch, n]; λ a thousandth of ``ridge``, for inputs come in any scale."""
+    """Whether a ridge readout of the inputs is right on each test sample (of numbers: how much is explained), [*batch, n]; λ a thousandth of ``ridge``, for inputs come in any scale."""
     lead, flat = train.y.ndim, 1e-3 * ridge
     return {
-        m: hits(ridge_scores(x.flatten(lead), train.y, test.x[m].flatten(lead), classes, ridge=flat), test.y)
+        m: worth(ridge_scores(x.flatten(lead), train.y, test.x[m].flatten(lead), classes, ridge=flat), test.y)
         for m, x in train.x.items()
     }
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmtheory.batch import Batch
 from mmtheory.errors import ArgumentError
-from mmtheory.methods import Contribution, cross_entropy, default_contribution
+from mmtheory.methods import Contribution, declared_loss, default_contribution
 from mmtheory.models import MultimodalModel
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -38,7 +38,7 @@ class GradientReport:
 
 
 def gradient_report(
-    model: MultimodalModel, batch: Batch, *, contribution: Contribution | None = None, loss: Loss = cross_entropy
+    model: MultimodalModel, batch: Batch, *, contribution: Contribution | None = None, loss: Loss = declared_loss
 ) -> GradientReport:
     r"""Norms and conflicts of the gradients on this batch.
 
@@ -46,7 +46,7 @@ def gradient_report(
         L = \tfrac1n \sum_i \ell(o_i, y_i), \quad L_m = \tfrac1n \sum_i \ell(f^m_i, y_i)
 
     :param contribution: where each modality's own logits f^m come from; None takes the fusion's shares, else zeroing out.
-    :param loss: ℓ(logits, y) of each sample, [*batch, n].
+    :param loss: ℓ(logits, y) of each sample, [*batch, n]; by default cross-entropy with classes, half the squared error with numbers.
     :raises ArgumentError: a contribution that cannot serve this fusion.
 
     Source: derived here; theory §10 has the cosine's sign in population for a linear world.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +20,9 @@ from ._gradients import gradient_report
 class Trace:
     """What was seen after each epoch, [*batch, epochs] by modality.
 
-    :param scores: mean probability of the true label by the modality's own logits.
-    :param ratios: the discrepancy ratio ρ, above 1 for who is ahead.
+    :param scores: mean probability of the true label by the modality's own logits; of numbers the share of their variance that goes
+        with the modality's own outputs, Cov(f^m, y)/Var(y): such shares of an additive fusion sum to that of its output.
+    :param ratios: the discrepancy ratio ρ, above 1 for who is ahead; empty where the labels are numbers.
     :param norms: norm of the joint loss's gradient in what the modality owns.
     :param cosines: cosine between the joint and the modality's own gradient in its encoder.
     """
@@ -52,12 +54,22 @@ def follow(
         report = gradient_report(trainer.model, batch, contribution=provider)
         with torch.no_grad():
             said = provider.logits(trainer.model, trainer.model.encode(batch.x))
-            scores = {m: s / batch.n for m, s in label_scores(said, batch.y).items()}
-        now = {"scores": scores, "ratios": discrepancy(scores), "norms": report.norms, "cosines": report.cosines}
+            scores = _scores(said, batch.y)
+            ratios = {} if batch.y.is_floating_point() else discrepancy(scores)
+        now = {"scores": scores, "ratios": ratios, "norms": report.norms, "cosines": report.cosines}
         for part, values in now.items():
-            for m in trainer.model.modalities:
+            for m in (m for m in trainer.model.modalities if m in values):
                 seen[part].setdefault(m, []).append(values[m])
     return Trace(**{part: {m: torch.stack(v, -1) for m, v in values.items()} for part, values in seen.items()})
+
+
+def _scores(said: Mapping[str, Tensor], y: Tensor) -> dict[str, Tensor]:
+    """What stands in a trace as a modality's score, [*batch]."""
+    if not y.is_floating_point():
+        return {m: s / y.shape[-1] for m, s in label_scores(said, y).items()}
+    apart = y - y.mean(-1, keepdim=True)
+    spread = (apart * apart).mean(-1).clamp(min=torch.finfo(y.dtype).tiny)
+    return {m: (f.squeeze(-1) * apart).mean(-1) / spread for m, f in said.items()}
 
 
 def decay(ratio: Tensor) -> Tensor:

@@ -22,3 +22,4 @@ from ._settings import Schedule as Schedule
 from ._settings import Settings as Settings
 from ._settings import Stairs as Stairs
 from ._settings import Warmup as Warmup
+from ._task import check_method_loss as check_method_loss

@@ -16,9 +16,9 @@ from rich.table import Table
 from mmtheory.errors import ArgumentError
 from mmtheory.experiment import Cell, Executor, Ray, Serial, processes, run_folder
 from mmtheory.experiment.settings import parse
-from synthetic.experiments._page import ends, level
+from synthetic.experiments._page import ends, is_error, level, shown
 from synthetic.experiments._run import Ran, run
-from synthetic.experiments.imbalance import DEFAULT, Axis, Plan, with_neutral
+from synthetic.experiments.imbalance import Axis, Plan, with_neutral
 from synthetic.worlds import WORLDS
 
 from ._dials import build
@@ -34,6 +34,7 @@ examples:
   mmtheory imbalance --dial speed=0,1,2,3 --methods ogm,pmr --seeds 8
   mmtheory imbalance --dial speed=0,2 --dial information=0,2 --cross  a phase diagram
   mmtheory imbalance --world selection-gaussian --dial lam=0,1,4 --fusion film
+  mmtheory imbalance --world deep-linear --dial kappa=0.5,1,2,3       when each modality is learnt, beside its formulas
   mmtheory imbalance --world competition --dial strength=1,1.5,2      the lottery beside the measured share of won classes
   mmtheory imbalance --methods ogm,moo:pcgrad,famo                    weightings of mmtheory.moo by name"""
 
@@ -43,7 +44,7 @@ class Options:
     """What ``mmtheory imbalance`` can be told."""
 
     world: Annotated[str, tyro.conf.arg(metavar="NAME")] = "two-dials"
-    """A world; `mmtheory worlds` lists them. One of regression is asked for the sign of its target."""
+    """A world; `mmtheory worlds` lists them. One of regression is learnt by a squared loss."""
     dial: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME=LEVELS", help_behavior_hint="")
     ] = ()
@@ -54,8 +55,10 @@ class Options:
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE", help_behavior_hint="")
     ] = ()
     """A dial that stays where it is put; may be given again."""
-    methods: Annotated[str, tyro.conf.arg(metavar="A,B")] = ",".join(DEFAULT)
-    """Methods; `mmtheory methods` lists them."""
+    sign: bool = False
+    """Ask a world of regression for the sign of its target, so that methods that look at classes can be trained in it."""
+    methods: Annotated[str, tyro.conf.arg(metavar="A,B", help_behavior_hint="")] = ""
+    """Methods; `mmtheory methods` lists them. By default ten that serve the world's kind of target."""
     seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 16
     """Paired seeds, 2 to 40."""
     fusion: Annotated[str, tyro.conf.arg(metavar="F")] = "concat"
@@ -144,7 +147,7 @@ def _plan(options: Options) -> Plan:
     return Plan(
         axes=tuple(with_neutral(options.world, fixed, axis) for axis in axes), world=options.world, dials=fixed,
         methods=tuple(m.strip() for m in options.methods.split(",") if m.strip()), seeds=options.seeds, seed=options.seed,
-        fusion=options.fusion, optimiser=options.optimizer, rates=rates, epochs=options.epochs,
+        sign=options.sign, fusion=options.fusion, optimiser=options.optimizer, rates=rates, epochs=options.epochs,
         sizes=(options.samples, max(2, options.samples // 4), options.samples),
     )  # fmt: skip
 
@@ -182,12 +185,17 @@ def _tell(ran: Ran, *, as_json: bool) -> None:
             for metric in dict.fromkeys(r["metric"] for r in rows if r["dial"] == dial):
                 here = [r for r in rows if r["dial"] == dial and r["metric"] == metric]
                 levels = list(dict.fromkeys(level(r["level"]) for r in here))
-                heading = f"{metric}, % (difference to joint in points; * where its 95 % interval leaves out 0)"
+                unit = (
+                    " (difference to joint, less is better;"
+                    if is_error(metric)
+                    else ", % (difference to joint in points;"
+                )
+                heading = f"{metric}{unit} * where its 95 % interval leaves out 0)"
                 table = Table("method", *(f"{dial} {v}" for v in levels), title=heading, box=None, title_justify="left")
                 for method in dict.fromkeys(r["method"] for r in here):
                     table.add_row(method, *(_cell(r) for r in here if r["method"] == method))
                 console.print(table)
-            for r in (r for r in rows if r["dial"] == dial and r["metric"] == "accuracy" and r["stopped"]):
+            for r in (r for r in rows if r["dial"] == dial and r["metric"] in {"accuracy", "mse"} and r["stopped"]):
                 console.print(
                     f"{r['method']} at {dial} {level(r['level'])}: {r['stopped']} of {r['seeds'] + r['stopped']} seeds were stopped, their loss was no "
                     "longer finite", soft_wrap=True,
@@ -207,7 +215,7 @@ def _tell_gaps(console: Console, gaps: list[dict[str, Any]]) -> None:
     if not gaps:
         return
     levels = list(dict.fromkeys(level(g["level"]) for g in gaps))
-    heading = "which gap (speed, information; points of accuracy)"
+    heading = "which gap (speed, information; points of accuracy, of numbers of their variance explained)"
     table = Table("modality", *levels, title=heading, box=None, title_justify="left")
     for m in dict.fromkeys(g["modality"] for g in gaps):
         table.add_row(m, *(_gap(g) for g in gaps if g["modality"] == m))
@@ -225,8 +233,8 @@ def _cell(row: dict[str, Any]) -> str:
     """The mean, and in brackets the paired difference to joint."""
     if row["mean"] is None:
         return "–"
-    delta, said = row["delta_joint"], f"{100 * row['mean']:.1f}"
+    delta, said = row["delta_joint"], shown(row["mean"], row["metric"])
     if row["method"] == "joint" or delta["mean"] is None:
         return said
     mark = "*" if delta["low"] is not None and (delta["low"] > 0 or delta["high"] < 0) else ""
-    return f"{said} ({100 * delta['mean']:+.1f}{mark})".replace("-", "−")
+    return f"{said} ({shown(delta['mean'], row['metric'], sign='+')}{mark})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,17 +11,16 @@ import torch
 from torch import Tensor
 
 from mmtheory.batch import Batch
-from mmtheory.diagnose import decay, follow, hits, raw_probes, unimodal_probes
+from mmtheory.diagnose import decay, follow, hits, raw_probes, unimodal_probes, worth
 from mmtheory.experiment import finite, summary
 from mmtheory.methods import Method, made
-from mmtheory.models import FUSIONS, DeepLinearEncoder, MLPEncoder, MultimodalModel
-from mmtheory.rng import Draws, Stream
+from mmtheory.rng import Stream
 from mmtheory.training import Settings, Trainer
+from mmtheory.world import World
 
 from ._inputs import Parts, parts, world_at
+from ._networks import builder
 
-SMALL = 0.3
-"""Initial scale of deep linear encoders: they learn one modality after the other from small weights only."""
 WATCHED = 256
 """Training samples on which traces are taken."""
 
@@ -42,7 +41,7 @@ def measure(factors: Mapping[str, Any], _note: Callable[[Any], None]) -> Mapping
 
 
 def _evidence(found: Ensemble, drawn: Parts) -> dict[str, Tensor]:
-    """``raw m`` and ``decay m``, [point, rate, seed]; the former knows no learning rate."""
+    """``raw m`` and, with classes, ``decay m``, [point, rate, seed]; the former knows no learning rate."""
     points, rates, seeds = found.alive.shape
     raw = raw_probes(drawn.train, drawn.test, drawn.classes)
     told = {f"raw {m}": v.mean(-1).reshape(points, 1, seeds).expand(-1, rates, -1) for m, v in raw.items()}
@@ -73,20 +72,30 @@ def trained(
 
     Metrics: ``accuracy`` of the test samples, ``probe m`` (a ridge readout of encoder m's
     frozen features), ``without m`` (accuracy with modality m absent); ``validation`` and ``validation probe m`` of the validation samples.
-    Traces: ``ratio m`` (the discrepancy ratio) ``gradient m`` (the norm of the joint loss's gradient in encoder m),
+    Traces: ``ratio m`` (the discrepancy ratio), ``gradient m`` (the norm of the joint loss's gradient in encoder m),
     ``cosine m`` (between that and the gradient of m's own loss; below 0 is a conflict).
+
+    With numbers as targets: ``mse`` and ``mse without m`` are mean squared errors, probes and ``validation`` shares of variance explained
+    (R²), and the trace ``share m``, how much of the target's variance goes with m's part of the output, is in place of the ratio.
 
     :param drawn: samples from ``samples`` with the same factors, where several methods share them.
     :param watch: take traces, which costs half as much again.
     """
     points, rates, seeds = factors["points"], factors["rates"], factors["seeds"]
     data = _for_rates(drawn or samples(factors, root), len(points), len(rates), len(seeds))
+    worlds = [w for w in _worlds(factors) for _ in range(len(rates) * len(seeds))]
     lr = torch.tensor(rates, dtype=torch.float32)[None, :, None].expand(len(points), -1, len(seeds)).reshape(-1)
     trainer = Trainer(
-        _builder(data, factors["fusion"], linear=factors["world"] == "deep-linear"),
+        builder(data, factors["fusion"], worlds),
         method,
         data.train,
-        settings=Settings(epochs=factors["epochs"], batch_size=factors["batch"], optimiser=factors["optimiser"], lr=lr),
+        settings=Settings(
+            epochs=factors["epochs"],
+            batch_size=factors["batch"],
+            optimiser=factors["optimiser"],
+            lr=lr,
+            loss="squared" if data.numbers else "cross-entropy",
+        ),
         stream=root.child("train"),
         replicates=[s for _ in range(len(points) * len(rates)) for s in seeds],
         validation=data.validation,
@@ -103,14 +112,19 @@ def trained(
 
 def samples(factors: Mapping[str, Any], root: Stream) -> Parts:
     """What an ensemble with these factors is trained and judged on."""
-    worlds = [world_at(factors["world"], factors["dials"], point) for point in factors["points"]]
-    return parts(worlds, factors["sizes"], stream=root.child("data"), seeds=factors["seeds"])
+    sign = factors.get("sign", False)
+    return parts(_worlds(factors), factors["sizes"], stream=root.child("data"), seeds=factors["seeds"], sign=sign)
+
+
+def _worlds(factors: Mapping[str, Any]) -> Sequence[World]:
+    return [world_at(factors["world"], factors["dials"], point) for point in factors["points"]]
 
 
 def _followed(trainer: Trainer, data: Parts) -> dict[str, Tensor]:
     """Traces of the whole training, [R, epoch]."""
     seen = follow(trainer, watch=data.train.rows(slice(0, WATCHED)))
-    kinds = {"ratio": seen.ratios, "gradient": seen.norms, "cosine": seen.cosines}
+    lead = {"share": seen.scores} if data.numbers else {"ratio": seen.ratios}
+    kinds = {**lead, "gradient": seen.norms, "cosine": seen.cosines}
     return {f"{kind} {m}": found[m] for kind, found in kinds.items() for m in trainer.model.modalities}
 
 
@@ -127,32 +141,25 @@ def _for_rates(drawn: Parts, points: int, rates: int, seeds: int) -> Parts:
     return Parts(spread(drawn.train), spread(drawn.validation), spread(drawn.test), drawn.classes)
 
 
-def _builder(data: Parts, fusion: str, *, linear: bool) -> Callable[[Draws], MultimodalModel]:
-    """Two dense layers, 32 and 16 wide, for each modality, and the fusion; ``linear``: products of two small matrices."""
-    widths = {m: (x.shape[-1], 32, 16) for m, x in data.train.x.items()}
-
-    def build(draws: Draws) -> MultimodalModel:
-        encoders = {
-            m: DeepLinearEncoder(w, draws=draws, name=m, scale=SMALL) if linear else MLPEncoder(w, draws=draws, name=m)
-            for m, w in widths.items()
-        }
-        head = FUSIONS[fusion](dict.fromkeys(widths, 16), data.classes, draws=draws)
-        return MultimodalModel(encoders, head, batch_shape=draws.batch_shape)
-
-    return build
-
-
 def _metrics(trainer: Trainer, data: Parts) -> dict[str, Tensor]:
     """Every metric, [R]."""
+    whole, without = ("mse", "mse without") if data.numbers else ("accuracy", "without")
+    judge = _squared if data.numbers else hits
     with torch.no_grad():
         found = {
-            "accuracy": hits(trainer.predict(data.test), data.test.y).mean(-1),
-            "validation": hits(trainer.predict(data.validation), data.validation.y).mean(-1),
+            whole: judge(trainer.predict(data.test), data.test.y).mean(-1),
+            "validation": worth(trainer.predict(data.validation), data.validation.y).mean(-1),
         }
         for metric, batch in (("probe", data.test), ("validation probe", data.validation)):
             found |= {f"{metric} {m}": v.mean(-1) for m, v in unimodal_probes(trainer.model, data.train, batch).items()}
         for m in trainer.model.modalities:
             gone = {**data.test.present, m: torch.zeros_like(data.test.y, dtype=torch.bool)}
-            found[f"without {m}"] = hits(trainer.predict(Batch(data.test.x, data.test.y, gone)), data.test.y).mean(-1)
+            said = trainer.predict(Batch(data.test.x, data.test.y, gone))
+            found[f"{without} {m}"] = judge(said, data.test.y).mean(-1)
     alive = trainer.alive
     return {name: torch.where(alive, value, torch.nan) for name, value in found.items()}
+
+
+def _squared(outputs: Tensor, y: Tensor) -> Tensor:
+    """Squared error of each sample, [*batch, n]."""
+    return (outputs.squeeze(-1).double() - y) ** 2

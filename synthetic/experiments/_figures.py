@@ -16,11 +16,23 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 Row = Mapping[str, Any]
 
 
-def responses(rows: Sequence[Row], dial: str) -> str | None:
-    """Paired difference to joint against the level, a panel a method, a line a metric; None for an axis without numbers."""
+def responses(rows: Sequence[Row], dial: str) -> list[tuple[str, str]]:
+    """Paired difference to joint against the level, a panel a method, a line a metric; nothing for an axis without numbers.
+
+    Errors have units of their own, and a figure of their own: what is measured, and the figure.
+    """
     mine = [r for r in rows if r["dial"] == dial and r["method"] != "joint" and isinstance(r["level"], int | float)]
+    names = list(dict.fromkeys(r["metric"] for r in mine))
+    probes = [m for m in names if m.startswith("probe")]
+    if "accuracy" in names:
+        groups = {"": ["accuracy", *probes]}
+    else:
+        groups = {"Mean squared error (less is better). ": ["mse"], "Share of variance that probes explain. ": probes}
+    return [(kind, svg) for kind, shown in groups.items() if (svg := _responses(mine, dial, shown))]
+
+
+def _responses(mine: Sequence[Row], dial: str, shown: Sequence[str]) -> str | None:
     methods = list(dict.fromkeys(r["method"] for r in mine))
-    shown = [m for m in dict.fromkeys(r["metric"] for r in mine) if m == "accuracy" or m.startswith("probe")]
 
     def draw(axes: Axes, method: str) -> None:
         axes.axhline(0, color="#888888", linewidth=0.6)
@@ -60,15 +72,17 @@ def traces(found: Sequence[Row], dial: str, method: str = "joint") -> str | None
     return panels(names, draw) if names else None
 
 
-def phases(rows: Sequence[Row], dial: str, metric: str = "accuracy") -> str | None:
-    """Heat maps of the paired difference to joint over two crossed dials, a panel a method; None for an axis of one dial."""
+def phases(rows: Sequence[Row], dial: str) -> list[tuple[str, str]]:
+    """Heat maps of the paired difference to joint over two crossed dials, a panel a method, with a title; none for an axis of one dial."""
+    error = not any(r["metric"] == "accuracy" for r in rows)
+    metric = "mse" if error else "accuracy"
     mine = [
         r for r in rows
         if r["dial"] == dial and r["metric"] == metric and r["method"] != "joint" and isinstance(r["level"], list) and len(r["level"]) == 2
     ]  # fmt: skip
     methods = list(dict.fromkeys(r["method"] for r in mine))
     if not methods:
-        return None
+        return []
     across, up = (list(dict.fromkeys(r["level"][k] for r in mine)) for k in (0, 1))
     largest = max((abs(r["delta_joint"]["mean"] or 0.0) for r in mine), default=0.0) or 1.0
     first, second = dial.split(" × ")
@@ -76,12 +90,20 @@ def phases(rows: Sequence[Row], dial: str, metric: str = "accuracy") -> str | No
     def draw(axes: Axes, method: str) -> None:
         at = {tuple(r["level"]): r["delta_joint"]["mean"] for r in mine if r["method"] == method}
         grid: list[list[float]] = [[at[a, b] if at.get((a, b)) is not None else math.nan for a in across] for b in up]
-        axes.imshow(grid, origin="lower", cmap="RdBu", vmin=-largest, vmax=largest, aspect="auto")
+        axes.imshow(
+            grid, origin="lower", cmap="RdBu_r" if error else "RdBu", vmin=-largest, vmax=largest, aspect="auto"
+        )
         for j, line in enumerate(grid):
             for i, value in enumerate(line):
                 ink = "white" if abs(value) > 0.6 * largest else "black"
                 axes.text(
-                    i, j, f"{100 * value:+.1f}".replace("-", "−"), ha="center", va="center", fontsize=6, color=ink
+                    i,
+                    j,
+                    (f"{value:+.2g}" if error else f"{100 * value:+.1f}").replace("-", "−"),
+                    ha="center",
+                    va="center",
+                    fontsize=6,
+                    color=ink,
                 )
         axes.set_xticks(range(len(across)), [f"{a:g}" for a in across])
         axes.set_yticks(range(len(up)), [f"{b:g}" for b in up])
@@ -89,7 +111,11 @@ def phases(rows: Sequence[Row], dial: str, metric: str = "accuracy") -> str | No
         axes.set_ylabel(second)
         axes.set_title(method, fontsize=9)
 
-    return panels(methods, draw, legend=False)
+    title = (
+        "Mean squared error: paired difference to joint training (blue: smaller, better)" if error
+        else "Accuracy: paired difference to joint training, in percentage points (blue: better)"
+    )  # fmt: skip
+    return [(title, panels(methods, draw, legend=False))]
 
 
 def gaps(found: Sequence[Row], dial: str) -> str | None:

@@ -19,9 +19,9 @@ def page(found: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
         dial: [
             (title, Markup(svg[svg.index("<svg") :]))
             for title, svg in (
-                (
-                    "Paired difference to joint training, mean and 95 % interval over seeds",
-                    responses(found["rows"], dial),
+                *(
+                    (f"{kind}Paired difference to joint training, mean and 95 % interval over seeds", svg)
+                    for kind, svg in responses(found["rows"], dial)
                 ),
                 (
                     "Which gap: what is readable from a modality and not in joint training's encoder (speed), and what is readable from "
@@ -32,7 +32,7 @@ def page(found: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
                     "The world's own mechanism, simulated, and its formula",
                     beside(found["mechanisms"], dial),
                 ),
-                ("Accuracy: paired difference to joint training, in percentage points", phases(found["rows"], dial)),
+                *phases(found["rows"], dial),
                 (
                     "Joint training over the epochs, a line a level, mean and 95 % interval over seeds",
                     traces(found["traces"], dial),
@@ -48,7 +48,7 @@ def page(found: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
         (files("synthetic.experiments") / "imbalance.html.j2").read_text(encoding="utf-8")
     )
     return template.render(
-        dials=dials, figures=figures, rows=found["rows"], slopes=found["slopes"], gaps=found["gaps"], known=[named(row) for row in found["known"]], mechanisms=found["mechanisms"], plan=found["plan"], made={k: said(v) for k, v in made_by.items()},
+        is_error=is_error, numbers=any(is_error(row["metric"]) for row in found["rows"]), dials=dials, figures=figures, rows=found["rows"], slopes=found["slopes"], gaps=found["gaps"], known=[named(row) for row in found["known"]], mechanisms=found["mechanisms"], plan=found["plan"], made={k: said(v) for k, v in made_by.items()},
         metrics=list(dict.fromkeys(row["metric"] for row in found["rows"])),
     )  # fmt: skip
 
@@ -58,21 +58,34 @@ def said(value: Any) -> str:  # noqa: ANN401 (provenance as it comes)
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
 
 
-def share(side: Mapping[str, float | None]) -> str:
-    """A mean with its interval's half width, in per cent."""
+def share(side: Mapping[str, float | None], metric: str = "") -> str:
+    """A mean with its interval's half width, in per cent; an error as it is."""
     if side["mean"] is None:
         return "–"
-    return f"{100 * side['mean']:.1f}" + (
-        f" ± {50 * (side['high'] - side['low']):.1f}" if side["low"] is not None and side["high"] is not None else ""
-    )
+    whole = shown(side["mean"], metric)
+    if side["low"] is None or side["high"] is None:
+        return whole
+    return f"{whole} ± {shown((side['high'] - side['low']) / 2, metric)}"
 
 
-def signed(side: Mapping[str, float | None]) -> str:
-    """A difference in percentage points, its interval behind it, with a mark where the interval leaves out 0."""
+def signed(side: Mapping[str, float | None], metric: str = "") -> str:
+    """A difference in percentage points (of an error as it is), its interval behind it, with a mark where the interval leaves out 0."""
     if side["mean"] is None or side["low"] is None or side["high"] is None:
         return "–"
     mark = " *" if side["low"] > 0 or side["high"] < 0 else ""
-    return f"{100 * side['mean']:+.1f} [{100 * side['low']:+.1f}, {100 * side['high']:+.1f}]{mark}".replace("-", "−")
+    mean, low, high = (shown(side[end] or 0.0, metric, sign="+") for end in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]{mark}"
+
+
+def is_error(metric: str) -> bool:
+    """Whether a metric is an error in the target's own units, of which less is better; all others are shares of one."""
+    return metric.startswith("mse")
+
+
+def shown(value: float, metric: str, *, sign: str = "") -> str:
+    """A number as text: shares in per cent, errors to three digits."""
+    text = f"{value:{sign}.3g}" if is_error(metric) else f"{100 * value:{sign}.1f}"
+    return text.replace("-", "−")
 
 
 def named(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmtheory.errors import MmtheoryError, NotExactError
 from mmtheory.info import subsets
 from mmtheory.rng import Stream
-from mmtheory.stats import Interval, clopper_pearson, student
+from mmtheory.stats import Interval
 from mmtheory.world import World
 from synthetic.claims.huang2022._networks import population, start
 from synthetic.claims.zhang2024._measured import random_passages
@@ -19,14 +19,14 @@ from synthetic.worlds import Competition, DeepLinear, Saturation
 from synthetic.worlds.fusion_flow import FusionNet
 
 from ._inputs import world_at
+from ._measurement import Measurement
+from ._phases import learnt
 from .imbalance import LEVEL, Axis, Plan
 
 OF_SUBSETS = ("bayes_risk", "information")
 ATOMS = (("redundancy", "ab"), ("unique", "a"), ("unique", "b"), ("synergy", "ab"))
 NETWORKS = 400
 WIDTH = 4
-Measurement = tuple[str, Interval, int, Interval]
-"""Name, measured side, out of how many, exact side."""
 
 
 def known(plan: Plan, axis: Axis) -> list[dict[str, Any]]:
@@ -63,11 +63,7 @@ def mechanisms(plan: Plan, axis: Axis) -> list[dict[str, Any]]:
         if simulate is None:
             continue
         stream = Stream(plan.seed, ("imbalance", "mechanism"))
-        for quantity, side, n, exact in simulate(world, stream):
-            found.append({
-                "dial": axis.name, "level": level, "quantity": quantity, "mean": side.middle, "low": side.low, "high": side.high,
-                "exact": {"low": exact.low, "high": exact.high}, "n": n,
-            })  # fmt: skip
+        found += [{"dial": axis.name, "level": level, **m.as_json()} for m in simulate(world, stream)]
     return found
 
 
@@ -78,29 +74,32 @@ def lottery(world: World, stream: Stream) -> list[Measurement]:
     first = start(world, stream, NETWORKS, population(world)).until_learnt()[1]
     answers = world.answers()
     return [
-        (f"win {m}", clopper_pearson(int((first == k).sum()), NETWORKS, alpha=LEVEL), NETWORKS, answers[f"win_{m}"])
-        for k, m in enumerate(world.modalities)
+        Measurement.share(f"win {m}", first == k, LEVEL, answers[f"win_{m}"]) for k, m in enumerate(world.modalities)
     ]
 
 
 def phases(world: World, stream: Stream) -> list[Measurement]:
-    """t_b/t_a of random late-fusion networks under gradient flow, beside its law of leading order in u₀.
+    """When the loop's own training learns each modality (``learnt``); and t_b/t_a of random late-fusion networks under gradient flow.
 
-    Random networks in proportion at two starts: the difference of their delays is free of the random directions.
+    Random networks in proportion at two starts, beside the law of leading order in u₀: the difference of their delays is free of the
+    random directions.
     """
-    if not isinstance(world, DeepLinear) or world.fusion_layer != world.depth or world.depth != len("ab"):
+    if not isinstance(world, DeepLinear):
         return []
+    trained = learnt(world, stream.child("learnt"), LEVEL)
+    if world.fusion_layer != world.depth or world.depth != len("ab"):
+        return trained
     net = FusionNet(world.depth, world.fusion_layer, WIDTH, world.dims)
     moments = world.moments if bool(world.moments.first()) else world.moments.swapped()
     count = NETWORKS // 20
     try:
         times = random_passages(net, moments, (1e-10, 1e-5), stream, count).times
     except NotExactError:
-        return []
+        return trained
     delay = times[0] - times[1]
-    ratio = student(delay[..., 1] / delay[..., 0], alpha=LEVEL)
     late = float(moments.late_ratio())
-    return [("t later / t earlier", ratio, count, Interval.exact(late, 1e-9 * late))]
+    name, exact = "t later / t earlier, random networks under gradient flow", Interval.exact(late, 1e-9 * late)
+    return [*trained, Measurement.average(name, delay[..., 1] / delay[..., 0], LEVEL, exact)]
 
 
 def saturated(world: World, stream: Stream) -> list[Measurement]:
@@ -111,7 +110,7 @@ def saturated(world: World, stream: Stream) -> list[Measurement]:
     learnt = world.learn(world.occurrences(world.n, stream.draws(range(count))))
     risks: Mapping[str, Tensor] = {"joint risk": learnt.joint_risk, "ensemble risk": learnt.ensemble_risk}
     exact = {"joint risk": world.expected_joint(), "ensemble risk": world.expected_ensemble()}
-    return [(name, student(risk.to(torch.float64), alpha=LEVEL), count, exact[name]) for name, risk in risks.items()]
+    return [Measurement.average(name, risk.to(torch.float64), LEVEL, exact[name]) for name, risk in risks.items()]
 
 
 SIMULATED: Mapping[str, Callable[[World, Stream], list[Measurement]]] = {

@@ -34,10 +34,11 @@ def gaps(plan: Plan, measured: Measured) -> list[dict[str, Any]]:
     for k, (level, point) in enumerate(zip(measured.axis.levels, measured.axis.points, strict=True)):
         world = world_at(plan.world, plan.dials, point)
         told = _told(measured, world.modalities, k)
-        bayes = _bayes_gaps(world)
+        bayes = {} if plan.sign and world.task == "regression" else _bayes_gaps(world)
         for m in world.modalities:
             gap = told.gaps[m] if told is not None else None
-            lost = [v for v in measured.values("joint", f"decay {m}", k) if v is not None]
+            traced = f"decay {m}" in measured.metrics["joint"]
+            lost = [v for v in measured.values("joint", f"decay {m}", k) if v is not None] if traced else []
             found.append({
                 "dial": measured.axis.name, "level": level, "modality": m, "cause": gap.cause if gap else None,
                 **_evidence(gap), "decay": summary(lost), "known": bayes.get(m),
@@ -81,11 +82,12 @@ def _evidence(gap: Gap | None) -> dict[str, Any]:
 
 
 def _bayes_gaps(world: World) -> Mapping[str, dict[str, float]]:
-    """Bayes accuracy of the best modality minus each one's, where the world knows them; a regression's risk is no accuracy."""
-    if world.task != "classification":
-        return {}
+    """Bayes accuracy of the best modality minus each one's, where the world knows them; of numbers shares of their variance."""
     try:
         risk = {m: world.known("bayes_risk", {m}) for m in world.modalities}
+        if world.task == "regression":
+            spread = world.known("bayes_risk", ())
+            risk = {m: side * (1 / spread.middle) for m, side in risk.items()}
     except MmtheoryError:
         return {}
     best = min(risk.values(), key=lambda side: side.middle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,12 +15,16 @@ from mmtheory.experiment import Cell, Record, chunks, code_version, summary, tra
 from mmtheory.methods import made
 from mmtheory.models import FUSIONS
 from mmtheory.stats import holm, sign_flip
+from mmtheory.training import check_method_loss
+from synthetic.worlds import WORLDS
 
-from ._inputs import at_rest, world_at
+from ._inputs import at_rest, shapes, world_at
 
 EXPERIMENT = "imbalance"
 ALWAYS = ("joint", "unimodal", "uniform", "ume")
 DEFAULT = (*ALWAYS, "ogm", "ogm-ge", "opm", "pmr", "amss", "mla")
+FOR_NUMBERS = (*ALWAYS, "mimo", "mmpareto", "umt", "gblend", "mslr", "mses")
+"""Those that can be trained by a squared loss."""
 RATES: Mapping[str, tuple[float, ...]] = {
     "sgd": (0.007, 0.02, 0.06),
     "adam": (3e-4, 1e-3, 3e-3),
@@ -59,13 +64,15 @@ class Plan:
 
     :param dials: the world's dials away from their defaults.
     :param rates: learning rates that every method is given; its own is the one of best validation accuracy at that point.
+    :param methods: () for those that are usual with the world's kind of target.
+    :param sign: ask a world of regression for the sign of its target, so that methods that look at classes can be trained in it.
     :param sizes: samples for training, validation, test.
     """
 
     axes: tuple[Axis, ...]
     world: str = "two-dials"
     dials: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    methods: tuple[str, ...] = DEFAULT
+    methods: tuple[str, ...] = ()
     seeds: int = 16
     seed: int = 0
     fusion: str = "concat"
@@ -74,10 +81,11 @@ class Plan:
     sizes: tuple[int, int, int] = (2000, 500, 2000)
     epochs: int = 20
     batch: int = 64
+    sign: bool = False
 
     def __post_init__(self) -> None:
-        for name in self.methods:
-            made(name)
+        for name in self.everyone:
+            self._check_method(name)
         for word, choice, kind in (
             (self.fusion, FUSIONS, "fusion"),
             (self.optimiser, RATES, "optimiser"),
@@ -95,10 +103,28 @@ class Plan:
             for point in axis.points:
                 world_at(self.world, self.dials, point)
 
+    def _check_method(self, name: str) -> None:
+        method = made(name)
+        if self.numbers:
+            try:
+                check_method_loss(method, "squared")
+            except ArgumentError as error:
+                raise ArgumentError(f"{error}; with --sign {self.world} asks for the sign of its target") from None
+
+    @property
+    def numbers(self) -> bool:
+        """Whether the targets are numbers, learnt by a squared loss."""
+        return self.world in WORLDS and WORLDS[self.world].task == "regression" and not self.sign
+
+    @property
+    def metric(self) -> str:
+        """What methods are compared by in the first place."""
+        return "mse" if self.numbers else "accuracy"
+
     @property
     def everyone(self) -> tuple[str, ...]:
         """The methods with those that stand in every table."""
-        return tuple(dict.fromkeys((*ALWAYS, *self.methods)))
+        return tuple(dict.fromkeys((*ALWAYS, *(self.methods or (FOR_NUMBERS if self.numbers else DEFAULT)))))
 
     def as_json(self) -> dict[str, Any]:
         """The plan as it is written into the run folder."""
@@ -114,16 +140,27 @@ class Plan:
         shared = {
             "world": self.world, "dials": dict(self.dials), "rates": list(self.learning_rates), "seeds": list(range(self.seeds)),
             "seed": self.seed, "fusion": self.fusion, "optimiser": self.optimiser, "sizes": list(self.sizes),
-            "epochs": self.epochs, "batch": self.batch,
+            "epochs": self.epochs, "batch": self.batch, "sign": self.sign,
         }  # fmt: skip
         for axis in self.axes:
             width = INPUTS * len(world_at(self.world, self.dials, axis.points[0]).modalities)
             each = training_bytes(0, width * self.sizes[0] * self.seeds * len(self.learning_rates))
+            stacks = list(self._stacks(axis, each))
             for method in self.everyone:
-                for part in chunks(len(axis.points), bytes_each=each, most=len(axis.points)):
-                    points = [dict(axis.points[k]) for k in part]
+                for points in stacks:
                     factors = {**shared, "axis": axis.name, "points": points, "method": method}
                     yield Cell(EXPERIMENT, factors, code_version())
+
+    def _stacks(self, axis: Axis, each: int) -> Iterator[list[dict[str, Any]]]:
+        """Neighbouring points whose networks have equal shapes, at most as many as fit into memory."""
+
+        def shaped(point: Point) -> tuple[object, ...]:
+            return shapes(world_at(self.world, self.dials, point))
+
+        for _, alike in itertools.groupby(axis.points, shaped):
+            points = [dict(point) for point in alike]
+            for part in chunks(len(points), bytes_each=each, most=len(points)):
+                yield [points[k] for k in part]
 
 
 def with_neutral(world: str, dials: Mapping[str, Any], axis: Axis) -> Axis:
@@ -159,20 +196,28 @@ class Measured:
         place = {str(dict(p)): k for k, p in enumerate(axis.points)}
         mine = [r for r in records if r.cell.factors["axis"] == axis.name]
         for record in sorted(mine, key=lambda r: place[str(dict(r.cell.factors["points"][0]))]):
-            method = record.cell.factors["method"]
+            f = record.cell.factors
+            nothing = {"metrics": [None] * len(f["seeds"]), "traces": {"mean": [], "low": [], "high": []}}
             for kept, name in ((metrics, "metrics"), (traces, "traces")):
-                for metric, value in record.measured[name].items():
-                    kept.setdefault(method, {}).setdefault(metric, []).extend(value)
+                _append(
+                    kept.setdefault(f["method"], {}),
+                    record.measured[name],
+                    [nothing[name]] * len(f["rates"]),
+                    len(f["points"]),
+                )
         return cls(axis, metrics, traces, plan.learning_rates)
 
-    def chosen(self, method: str, point: int, metric: str = "accuracy") -> int:
-        """The place of the learning rate of best mean validation accuracy; a run that was stopped counts as 0.
+    def chosen(self, method: str, point: int, metric: str = "") -> int:
+        """The place of the learning rate of best mean validation accuracy (R² of numbers); a run that was stopped counts as worst.
 
         Separate trainings of the modalities have separate rates: a probe of theirs is judged at the rate of best validation probe.
         """
         own = made(method).separate and f"validation {metric}" in self.metrics[method]
         judge = f"validation {metric}" if own else "validation"
-        means = [sum(v or 0.0 for v in seeds) / len(seeds) for seeds in self.metrics[method][judge][point]]
+        worst = -math.inf if "mse" in self.metrics[method] else 0.0
+        means = [
+            sum(worst if v is None else v for v in seeds) / len(seeds) for seeds in self.metrics[method][judge][point]
+        ]
         return max(range(len(means)), key=lambda k: (means[k], -k))
 
     def values(self, method: str, metric: str, point: int) -> list[float | None]:
@@ -189,6 +234,13 @@ class Measured:
             return []
         both = zip(self.values(method, metric, point), self.values("joint", metric, point), strict=True)
         return [a - b for a, b in both if a is not None and b is not None]
+
+
+def _append(columns: dict[str, list[Any]], found: Mapping[str, list[Any]], nothing: list[Any], points: int) -> None:
+    """More points behind those that are there; what only some points have (a third modality, say) has nothing at the others."""
+    before = max((len(column) for column in columns.values()), default=0)
+    for name in {**columns, **found}:
+        columns.setdefault(name, [nothing] * before).extend(found.get(name, [nothing] * points))
 
 
 def rows(plan: Plan, measured: Measured) -> list[dict[str, Any]]:

@@ -11,7 +11,9 @@ from mmtheory.methods import METHODS
 from mmtheory.rng import Stream
 from synthetic.experiments._ensemble import _over_seeds, measure
 from synthetic.experiments._inputs import parts, world_at
+from synthetic.experiments._networks import maps, phase_networks
 from synthetic.experiments._run import run
+from synthetic.experiments.exact import mechanisms
 from synthetic.experiments.gaps import gaps
 from synthetic.experiments.imbalance import Axis, Measured, Plan, slopes, with_neutral
 from synthetic.worlds import DeepLinear, Table, TwoDials
@@ -129,6 +131,10 @@ def test_a_level_moves_the_first_modality():
         ({"optimiser": "nope"}, "expected a optimiser among"),
         ({"seeds": 1}, "2 to 40 seeds"),
         ({"rates": (0.0,)}, "learning rates > 0"),
+        (
+            {"world": "deep-linear", "axes": (Axis("rho", ({"rho": 0.1},)),)},
+            "probabilities of the true label.*joint, .*with --sign deep-linear asks for the sign",
+        ),
         ({"methods": ("moo:nope",)}, "moo: and one of aligned"),
         (
             {"world": "saturation", "axes": (Axis("presence", ({"presence": 0.1},)),)},
@@ -235,10 +241,18 @@ def test_a_level_whose_seeds_all_stopped_has_no_diagnosis():
     assert gaps(small(), alone) == []
 
 
+LEARNT = {
+    "time to learn a",
+    "time to learn b",
+    "time of b / time of a",
+    "a learnt first",
+    "weight of a while b waits",
+    "t later / t earlier, random networks under gradient flow",
+}
 EXACT = {
     "competition": ("strength", (1.0, 2.0), {"win a", "win b"}),
     "saturation": ("paired", (0.0, 0.3), {"joint risk", "ensemble risk"}),
-    "deep-linear": ("rho", (0.0, 0.5), {"t later / t earlier"}),
+    "deep-linear": ("rho", (0.0, 0.5), LEARNT),
     "selection-gaussian": ("lam", (0.0, 4.0), set()),
 }
 
@@ -247,7 +261,8 @@ EXACT = {
 def test_an_exact_worlds_answers_stand_beside_what_was_measured(world, tmp_path):
     dial, levels, quantities = EXACT[world]
     axis = Axis(dial, tuple({dial: level} for level in levels))
-    ran = run(small(world=world, axes=(axis,), rates=(0.1,), seeds=2), tmp_path / "run", lambda _count: Serial())
+    plan = small(world=world, axes=(axis,), rates=(0.1,), seeds=2, methods=("mmpareto",))
+    ran = run(plan, tmp_path / "run", lambda _count: Serial())
     assert not ran.failures
     assert {r["quantity"] for r in ran.found["mechanisms"]} == quantities
     for r in ran.found["mechanisms"]:
@@ -260,18 +275,93 @@ def test_an_exact_worlds_answers_stand_beside_what_was_measured(world, tmp_path)
         law = world_at(world, {}, {dial: level})
         assert here[level, "bayes_risk", "ab"] == law.known("bayes_risk", "ab").low
         assert here[level, "unique", "a"] == law.known("unique", "a").low
-    assert all((g["known"] is None) is (world == "deep-linear") for g in ran.found["gaps"])
+    assert all(g["known"] is not None for g in ran.found["gaps"])
     page = (ran.folder / "report.html").read_text()
     assert "Known exactly at each level" in page
     assert ("its formula" in page) is bool(quantities)
 
 
-def test_a_world_of_regression_is_asked_for_the_sign():
+def test_a_world_of_regression_gives_its_numbers_or_on_demand_their_sign():
     world = DeepLinear()
-    drawn = parts([world], (40, 10, 10), stream=Stream(0), seeds=[0, 1])
+    numbers, signs = (parts([world], (40, 10, 10), stream=Stream(0), seeds=[0, 1], sign=sign) for sign in (False, True))
     raw = world.sample(60, stream=Stream(0), replicates=range(2))
-    assert torch.equal(drawn.train.y, (raw.y[:, :40] > 0).long())
-    assert drawn.classes == 2
+    assert torch.equal(numbers.train.y, raw.y[:, :40].float())
+    assert torch.equal(signs.train.y, (raw.y[:, :40] > 0).long())
+    assert (numbers.numbers, numbers.classes, signs.numbers, signs.classes) == (True, 1, False, 2)
+
+
+@pytest.fixture(scope="module")
+def regressed(tmp_path_factory):
+    axis = Axis("snr", ({"snr": 1.0}, {"snr": 3.0}))
+    plan = small(world="gaussian-regression", axes=(axis,), methods=("mimo",), sizes=(512, 128, 1024), epochs=10)
+    return run(plan, tmp_path_factory.mktemp("numbers") / "run", lambda _count: Serial())
+
+
+def test_numbers_are_learnt_by_a_squared_loss_down_to_the_known_risk(regressed):
+    assert not regressed.failures
+    law = {level: world_at("gaussian-regression", {}, {"snr": level}) for level in (1.0, 3.0)}
+    rows = {(r["method"], r["level"], r["metric"]): r for r in regressed.found["rows"]}
+    for level, world in law.items():
+        best, nothing = (world.known("bayes_risk", s).middle for s in ("ab", ""))
+        for method in ("joint", "uniform", "mimo"):
+            found = rows[method, level, "mse"]
+            # Nobody beats the Bayes risk by more than the test samples' noise, and everybody learnt most of what can be known.
+            assert 0.8 * best < found["mean"] < best + 0.25 * (nothing - best)
+            assert found["delta_joint"]["low"] <= found["delta_joint"]["mean"] <= found["delta_joint"]["high"]
+        alone = 1 - world.known("bayes_risk", "a").middle / nothing
+        assert rows["unimodal", level, "probe a"]["mean"] == pytest.approx(alone, abs=0.12)
+        assert rows["joint", level, "mse without a"]["mean"] > rows["joint", level, "mse"]["mean"]
+    assert {r["metric"] for r in regressed.found["rows"]} == {
+        "mse", "mse without a", "mse without b", "probe a", "probe b"
+    }  # fmt: skip
+    assert {t["trace"].split()[0] for t in regressed.found["traces"]} == {"share", "gradient", "cosine"}
+    page = (regressed.folder / "report.html").read_text()
+    assert "mean squared error at each level" in page
+    assert "Mean squared error (less is better)" in page
+
+
+def test_the_order_of_learning_turns_with_kappa():
+    axis = Axis("kappa", ({"kappa": 0.5}, {"kappa": 2.0}))
+    found = mechanisms(small(world="deep-linear", dials={"u0": 1e-3}, axes=(axis,), methods=()), axis)
+    first = {r["level"]: r["quantity"] for r in found if r["quantity"].endswith("learnt first")}
+    assert first == {0.5: "b learnt first", 2.0: "a learnt first"}
+    assert all(r["mean"] == 1.0 for r in found if r["quantity"].endswith("learnt first"))
+
+
+def test_points_whose_networks_have_other_shapes_are_stacks_of_their_own(tmp_path):
+    axis = Axis("fusion_layer", ({"fusion_layer": 1}, {"fusion_layer": 2}))
+    plan = small(
+        world="deep-linear", dials={"u0": 0.05}, axes=(axis,), methods=("joint",), rates=(0.02,), seeds=2, epochs=1
+    )
+    assert {len(c.factors["points"]) for c in plan.cells()} == {1}
+    ran = run(plan, tmp_path / "run", lambda _count: Serial())
+    assert not ran.failures
+    assert {r["level"] for r in ran.found["rows"]} == {1, 2}
+    more = Axis("count", ({"count": 2}, {"count": 3}))
+    told = run(
+        small(world="table", axes=(more,), methods=("joint",), rates=(0.02,), seeds=2, epochs=1),
+        tmp_path / "more",
+        lambda _count: Serial(),
+    )
+    assert not told.failures
+    third = {r["level"]: r["seeds"] for r in told.found["rows"] if r["metric"] == "probe c" and r["method"] == "joint"}
+    assert third == {2: 0, 3: 2}
+
+
+def test_the_network_of_the_formulas_starts_as_they_do():
+    for depth, layer in ((2, 2), (2, 1), (4, 2), (3, 3)):
+        worlds = [DeepLinear(depth=depth, fusion_layer=layer, u0=u0, rho=0.5) for u0 in (0.01, 0.1)]
+        model = phase_networks(worlds)(Stream(3).draws(range(2)))
+        sizes = {o: [p.flatten(1).norm(dim=-1).tolist() for p in model.owned(o)] for o in model.owners}
+        assert {len(v) for o, v in sizes.items() if o != "shared"} == {layer}
+        assert len(sizes["shared"]) == depth - layer
+        for norms in (*sizes["a"], *sizes["b"]):
+            assert norms == pytest.approx([0.01, 0.1])
+        for norms in sizes["shared"]:
+            assert norms == pytest.approx([0.01 * 2**0.5, 0.1 * 2**0.5])
+        start = {m: f[:, 0].tolist() for m, f in maps(model).items()}
+        expected = [u0**depth * 2 ** ((depth - layer) / 2) for u0 in (0.01, 0.1)]
+        assert start == {"a": pytest.approx(expected), "b": pytest.approx(expected)}
 
 
 def test_seeds_that_stopped_are_counted_and_the_others_are_shown(tmp_path):

@@ -26,7 +26,8 @@ class Unimodal(Method):
     The sum couples nothing: each term reaches one encoder and one head.
 
     :param modality: the only one to train and to predict with; None trains all of them and predicts with the one whose training loss
-        is lowest now, in each replicate (mean with momentum ``memory``).
+        is lowest now, in each replicate (mean with momentum ``memory``). Where that one is absent from a sample the next best speaks, and
+        where nobody is there the logits are zero.
     :param memory: in [0, 1); 0 compares the last batch alone.
     """
 
@@ -77,11 +78,16 @@ class Unimodal(Method):
         return {m: auxiliary[head_of(m)](features[m]) for m in names}
 
     def predict(self, model: MultimodalModel, auxiliary: nn.ModuleDict, batch: Batch) -> Tensor:
-        logits = torch.stack(list(self.unimodal_logits(model, auxiliary, batch).values()))
-        if len(logits) == 1:
-            return logits[0]
-        best = self.running.argmin(0)[None, ..., None, None].expand(1, *logits.shape[1:])
-        return logits.gather(0, best).squeeze(0)
+        own = self.unimodal_logits(model, auxiliary, batch)
+        logits, cost = torch.stack(list(own.values())), self.running.unsqueeze(-1).expand(-1, *batch.y.shape)
+        if len(own) == 1:
+            cost = torch.zeros_like(cost[:1])
+        if batch.present:
+            here = [batch.present.get(m, torch.ones_like(batch.y, dtype=torch.bool)) for m in own]
+            cost = torch.where(torch.stack(here), cost, torch.inf)
+        least, best = cost.min(0)
+        chosen = logits.gather(0, best[None, ..., None].expand(1, *logits.shape[1:])).squeeze(0)
+        return torch.where(least.isfinite().unsqueeze(-1), chosen, 0.0) if batch.present else chosen
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"running": self.running}

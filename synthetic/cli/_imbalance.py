@@ -16,7 +16,8 @@ from rich.table import Table
 from mmtheory.errors import ArgumentError
 from mmtheory.experiment import Cell, Executor, Ray, Serial, processes, run_folder
 from mmtheory.experiment.settings import parse
-from synthetic.experiments._page import ends, is_error, level, shown
+from synthetic.experiments._figures import named
+from synthetic.experiments._page import ends, is_error, shown, starred
 from synthetic.experiments._run import Ran, run
 from synthetic.experiments.imbalance import Axis, Plan, with_neutral
 from synthetic.worlds import WORLDS
@@ -184,7 +185,7 @@ def _tell(ran: Ran, *, as_json: bool) -> None:
         for dial in dict.fromkeys(r["dial"] for r in rows):
             for metric in dict.fromkeys(r["metric"] for r in rows if r["dial"] == dial):
                 here = [r for r in rows if r["dial"] == dial and r["metric"] == metric]
-                levels = list(dict.fromkeys(level(r["level"]) for r in here))
+                levels = list(dict.fromkeys(named(r["level"]) for r in here))
                 unit = (
                     " (difference to joint, less is better;"
                     if is_error(metric)
@@ -197,25 +198,26 @@ def _tell(ran: Ran, *, as_json: bool) -> None:
                 console.print(table)
             for r in (r for r in rows if r["dial"] == dial and r["metric"] in {"accuracy", "mse"} and r["stopped"]):
                 console.print(
-                    f"{r['method']} at {dial} {level(r['level'])}: {r['stopped']} of {r['seeds'] + r['stopped']} seeds were stopped, their loss was no "
+                    f"{r['method']} at {dial} {named(r['level'])}: {r['stopped']} of {r['seeds'] + r['stopped']} seeds were stopped, their loss was no "
                     "longer finite", soft_wrap=True,
                 )  # fmt: skip
-            _tell_gaps(console, [g for g in ran.found["gaps"] if g["dial"] == dial])
+            unit = "the variance explained" if any(is_error(r["metric"]) for r in rows) else "accuracy"
+            _tell_gaps(console, [g for g in ran.found["gaps"] if g["dial"] == dial], unit)
             for r in (r for r in ran.found["mechanisms"] if r["dial"] == dial):
                 console.print(
-                    f"{r['quantity']} at {dial} {level(r['level'])}: {r['mean']:.3g} ({r['low']:.3g} to {r['high']:.3g}), formula {ends(r['exact'])}",
+                    f"{r['quantity']} at {dial} {named(r['level'])}: {r['mean']:.3g} ({r['low']:.3g} to {r['high']:.3g}), formula {ends(r['exact'])}",
                     soft_wrap=True,
                 )
     sys.stdout.flush()
     sys.stderr.write(f"report: {ran.folder / 'report.html'}\n")
 
 
-def _tell_gaps(console: Console, gaps: list[dict[str, Any]]) -> None:
+def _tell_gaps(console: Console, gaps: list[dict[str, Any]], unit: str) -> None:
     """Which gap each modality has at each level, and how large both are."""
     if not gaps:
         return
-    levels = list(dict.fromkeys(level(g["level"]) for g in gaps))
-    heading = "which gap (speed, information; points of accuracy, of numbers of their variance explained)"
+    levels = list(dict.fromkeys(named(g["level"]) for g in gaps))
+    heading = f"which gap (speed, information; points of {unit})"
     table = Table("modality", *levels, title=heading, box=None, title_justify="left")
     for m in dict.fromkeys(g["modality"] for g in gaps):
         table.add_row(m, *(_gap(g) for g in gaps if g["modality"] == m))
@@ -236,5 +238,5 @@ def _cell(row: dict[str, Any]) -> str:
     delta, said = row["delta_joint"], shown(row["mean"], row["metric"])
     if row["method"] == "joint" or delta["mean"] is None:
         return said
-    mark = "*" if delta["low"] is not None and (delta["low"] > 0 or delta["high"] < 0) else ""
+    mark = "*" if starred(delta, row["metric"]) else ""
     return f"{said} ({shown(delta['mean'], row['metric'], sign='+')}{mark})"

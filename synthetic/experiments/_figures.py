@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ACROSS = 4
+MARGIN = 0.05
+"""From which on a gap is one, as in ``diagnose``."""
+LEAST = 0.005
+"""Difference of shares that an axis always shows."""
 # Okabe and Ito's palette, distinguishable with any colour vision.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 Row = Mapping[str, Any]
@@ -48,10 +52,18 @@ def _responses(mine: Sequence[Row], dial: str, shown: Sequence[str]) -> str | No
                 x, y, yerr=list(zip(*reach, strict=True)) if reach else None, color=colour, label=metric, marker="o",
                 markersize=3, linewidth=1.2, capsize=2,
             )  # fmt: skip
+        if shown != ["mse"] and mine:  # rounding alone must not fill the panel
+            axes.plot([mine[0]["level"]] * 2, [-LEAST, LEAST], linewidth=0)
         axes.set_title(method, fontsize=9)
         axes.set_xlabel(dial)
 
-    return panels(methods, draw, share="y") if methods else None
+    return panels(methods, draw, share="y") if methods and shown else None
+
+
+def named(level: Any) -> str:  # noqa: ANN401 (a level as it comes)
+    """A level, or crossed levels."""
+    parts: list[Any] = list(level) if isinstance(level, list) else [level]
+    return " × ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in parts)
 
 
 def traces(found: Sequence[Row], dial: str, method: str = "joint") -> str | None:
@@ -64,7 +76,7 @@ def traces(found: Sequence[Row], dial: str, method: str = "joint") -> str | None
             epochs = range(1, len(t["mean"]) + 1)
             low, high = ([math.nan if v is None else v for v in t[end]] for end in ("low", "high"))
             axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
-            axes.plot(epochs, t["mean"], color=colour, linewidth=1.2, label=f"{t['level']}")
+            axes.plot(epochs, t["mean"], color=colour, linewidth=1.2, label=f"{dial} {named(t['level'])}")
         axes.ticklabel_format(axis="y", useOffset=False)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("epoch")
@@ -124,6 +136,7 @@ def gaps(found: Sequence[Row], dial: str) -> str | None:
 
     def draw(axes: Axes, modality: str) -> None:
         axes.axhline(0, color="#888888", linewidth=0.6)
+        axes.axhline(MARGIN, color="#888888", linewidth=0.6, linestyle=":")
         here = [g for g in mine if g["modality"] == modality]
         for colour, kind in zip(COLOURS, ("speed", "information"), strict=False):
             _measured(axes, [g["level"] for g in here], [g[kind] for g in here], colour, f"{kind} gap")

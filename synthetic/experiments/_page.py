@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from ._figures import beside, gaps, phases, responses, traces
+from ._figures import beside, gaps, named, phases, responses, traces
+
+ROUNDING = 1e-6
+"""Differences of shares below this are the arithmetic's."""
 
 
 def page(found: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
@@ -43,12 +46,12 @@ def page(found: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
         for dial in dials
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(share=share, signed=signed, level=level, ends=ends)
+    environment.filters.update(share=share, signed=signed, level=named, ends=ends)
     template = environment.from_string(
         (files("synthetic.experiments") / "imbalance.html.j2").read_text(encoding="utf-8")
     )
     return template.render(
-        is_error=is_error, numbers=any(is_error(row["metric"]) for row in found["rows"]), dials=dials, figures=figures, rows=found["rows"], slopes=found["slopes"], gaps=found["gaps"], known=[named(row) for row in found["known"]], mechanisms=found["mechanisms"], plan=found["plan"], made={k: said(v) for k, v in made_by.items()},
+        is_error=is_error, numbers=any(is_error(row["metric"]) for row in found["rows"]), dials=dials, figures=figures, rows=found["rows"], slopes=found["slopes"], gaps=found["gaps"], known=[titled(row) for row in found["known"]], mechanisms=found["mechanisms"], plan=found["plan"], made={k: said(v) for k, v in made_by.items()},
         metrics=list(dict.fromkeys(row["metric"] for row in found["rows"])),
     )  # fmt: skip
 
@@ -72,9 +75,17 @@ def signed(side: Mapping[str, float | None], metric: str = "") -> str:
     """A difference in percentage points (of an error as it is), its interval behind it, with a mark where the interval leaves out 0."""
     if side["mean"] is None or side["low"] is None or side["high"] is None:
         return "–"
-    mark = " *" if side["low"] > 0 or side["high"] < 0 else ""
+    mark = " *" if starred(side, metric) else ""
     mean, low, high = (shown(side[end] or 0.0, metric, sign="+") for end in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]{mark}"
+
+
+def starred(side: Mapping[str, float | None], metric: str = "") -> bool:
+    """Whether an interval leaves out 0, by more than rounding."""
+    low, high = side["low"], side["high"]
+    if low is None or high is None or abs(side["mean"] or 0.0) < (0.0 if is_error(metric) else ROUNDING):
+        return False
+    return low > 0 or high < 0
 
 
 def is_error(metric: str) -> bool:
@@ -88,9 +99,9 @@ def shown(value: float, metric: str, *, sign: str = "") -> str:
     return text.replace("-", "−")
 
 
-def named(row: Mapping[str, Any]) -> dict[str, Any]:
+def titled(row: Mapping[str, Any]) -> dict[str, Any]:
     """A known quantity under one name, its level as it is shown."""
-    return {**row, "name": f"{row['quantity']} {row['given']}".strip(), "shown": level(row["level"])}
+    return {**row, "name": f"{row['quantity']} {row['given']}".strip(), "shown": named(row["level"])}
 
 
 def ends(side: Mapping[str, float | None]) -> str:
@@ -98,10 +109,3 @@ def ends(side: Mapping[str, float | None]) -> str:
     if side["low"] is None or side["high"] is None:
         return "∞"
     return f"{(side['low'] + side['high']) / 2:.4g}".replace("-", "−")
-
-
-def level(value: Any) -> str:  # noqa: ANN401 (a level as it comes)
-    """A level, or crossed levels."""
-    return " × ".join(
-        f"{v:g}" if isinstance(v, float) else str(v) for v in (value if isinstance(value, list) else [value])
-    )

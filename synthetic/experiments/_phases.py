@@ -53,16 +53,16 @@ def learnt(world: DeepLinear, stream: Stream, alpha: float) -> list[Measurement]
         Measurement.average(f"time to learn {m}", times[m], alpha, exact[m]) for m in world.modalities
     ]
     ratio = Interval(exact[second].low / exact[first].high, exact[second].high / exact[first].low)
-    name = f"time of {second} / time of {first}"
-    found.append(Measurement.average(name, times[second] / times[first], alpha, ratio))
+    found.append(Measurement.average("later / earlier", times[second] / times[first], alpha, ratio))
     if exact[first].high < exact[second].low:
-        wins = times[first] < times[second]
-        found.append(Measurement.share(f"{first} learnt first", wins, alpha, Interval.exact(1.0)))
+        name = f"{world.modalities[0]} is learnt first"
+        wins = times[world.modalities[0]] < times[world.modalities[1]]
+        found.append(Measurement.share(name, wins, alpha, Interval.exact(float(first == world.modalities[0]))))
     if world.fusion_layer == world.depth and ratio.low > APART:
         middle = ((times[first] + times[second]) / 2 / (LOOKED * rate)).long()
         held = lines[first].gather(0, middle.unsqueeze(0)).squeeze(0)
         plateau = Interval.exact(float(alone.norm()), 1e-9)
-        found.append(Measurement.average(f"weight of {first} while {second} waits", held, alpha, plateau))
+        found.append(Measurement.average("weight of the first while the other waits", held, alpha, plateau))
     return found
 
 

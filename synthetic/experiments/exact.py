@@ -98,7 +98,7 @@ def phases(world: World, stream: Stream) -> list[Measurement]:
         return trained
     delay = times[0] - times[1]
     late = float(moments.late_ratio())
-    name, exact = "t later / t earlier, random networks under gradient flow", Interval.exact(late, 1e-9 * late)
+    name, exact = "later / earlier, random start, flow", Interval.exact(late, 1e-9 * late)
     return [*trained, Measurement.average(name, delay[..., 1] / delay[..., 0], LEVEL, exact)]
 
 

@@ -57,6 +57,21 @@ def test_unimodal_predicts_with_the_modality_that_learnt_best(loud):
     assert torch.equal(run.predict(run.train_data), own[loud])
 
 
+def test_a_modality_that_is_absent_does_not_speak():
+    run = trained(Unimodal(), data("b"))
+    here = run.train_data
+    n = torch.arange(here.n) % 3
+    there = {"b": (n == 0).expand(2, -1), "a": (n < 2).expand(2, -1), "c": (n < 2).expand(2, -1)}
+    own = run.method.unimodal_logits(run.model, run.auxiliary, here)
+    next_best = "a" if float(run.method.running[0][0]) <= float(run.method.running[2][0]) else "c"
+    said = run.predict(Batch(here.x, here.y, there))
+    assert torch.equal(said[:, n == 0], own["b"][:, n == 0])
+    assert torch.equal(said[:, n == 1][:1], own[next_best][:, n == 1][:1])
+    assert bool((said[:, n == 2] == 0).all())
+    only = trained(Unimodal("a"))
+    assert bool((only.predict(Batch(here.x, here.y, {"a": torch.zeros(2, here.n, dtype=torch.bool)})) == 0).all())
+
+
 def test_ume_is_the_mean_of_unimodal_predictions():
     run = trained(UME())
     own = torch.stack(list(run.method.unimodal_logits(run.model, run.auxiliary, run.train_data).values()))

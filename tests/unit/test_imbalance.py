@@ -244,10 +244,10 @@ def test_a_level_whose_seeds_all_stopped_has_no_diagnosis():
 LEARNT = {
     "time to learn a",
     "time to learn b",
-    "time of b / time of a",
-    "a learnt first",
-    "weight of a while b waits",
-    "t later / t earlier, random networks under gradient flow",
+    "later / earlier",
+    "a is learnt first",
+    "weight of the first while the other waits",
+    "later / earlier, random start, flow",
 }
 EXACT = {
     "competition": ("strength", (1.0, 2.0), {"win a", "win b"}),
@@ -323,9 +323,8 @@ def test_numbers_are_learnt_by_a_squared_loss_down_to_the_known_risk(regressed):
 def test_the_order_of_learning_turns_with_kappa():
     axis = Axis("kappa", ({"kappa": 0.5}, {"kappa": 2.0}))
     found = mechanisms(small(world="deep-linear", dials={"u0": 1e-3}, axes=(axis,), methods=()), axis)
-    first = {r["level"]: r["quantity"] for r in found if r["quantity"].endswith("learnt first")}
-    assert first == {0.5: "b learnt first", 2.0: "a learnt first"}
-    assert all(r["mean"] == 1.0 for r in found if r["quantity"].endswith("learnt first"))
+    first = {r["level"]: (r["mean"], r["exact"]["low"]) for r in found if r["quantity"] == "a is learnt first"}
+    assert first == {0.5: (0.0, 0.0), 2.0: (1.0, 1.0)}
 
 
 def test_points_whose_networks_have_other_shapes_are_stacks_of_their_own(tmp_path):

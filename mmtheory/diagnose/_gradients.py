@@ -24,7 +24,7 @@ class GradientReport:
     :param norms: owner to the norm of the joint loss's gradient in its parameters, [*batch].
     :param own_norms: modality to the norm, in its encoder, of the gradient of its own loss, [*batch].
     :param cosines: modality to the cosine, in its encoder, between the joint loss's gradient and its own loss's, [*batch]; negative
-        is a conflict, 0 stands also where one of the two is zero.
+        is a conflict, 0 stands also where one of the two is zero or the encoder has nothing to train.
     """
 
     norms: dict[str, Tensor]
@@ -64,6 +64,10 @@ def gradient_report(
     own_norms, cosines = dict[str, Tensor](), dict[str, Tensor]()
     for m, said in provider.logits(model, features).items():
         inside = list(model.encoders[m].parameters())
+        if not inside:  # frozen, or there is nothing to train in it
+            own_norms[m] = cosines[m] = torch.zeros(model.batch_shape, dtype=torch.float64, device=joint.device)
+            norms.setdefault(m, own_norms[m])
+            continue
         own = loss(said, batch.y).mean(-1).sum()
         pulls = torch.autograd.grad(own, inside, retain_graph=True, allow_unused=True, materialize_grads=True)
         row, whole = _row(pulls, lead), _row([parts[id(p)] for p in inside], lead)

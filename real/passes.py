@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Literal, cast, final
 
 import torch
+import torch._functorch.config as functorch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.func import functional_call
@@ -23,6 +24,7 @@ from mmtheory.models import Dense, Encoder, MLPEncoder
 Precision = Literal["float32", "bf16", "fp16"]
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 BACKEND = "inductor"
+NUMBERS = itertools.count()
 HIGHEST = 6
 """Binary exponent to which the largest cotangent is brought before a backward in fp16."""
 RETRIES = 6
@@ -57,6 +59,27 @@ def no_compiler(device: str) -> str:
     return "" if any(map(shutil.which, ("g++", "clang++", "c++"))) else "no C++ compiler"
 
 
+def compiled(encoder: Encoder) -> Callable[[Tensor], Tensor]:
+    """The encoder's forward by torch.compile, whose backward may be taken more than once, a loss at a time.
+
+    Its variants (sizes, with and without gradients) are kept by code object, eight at most, after which nothing more is compiled: encoders
+    of one class would share the eight, so that each gets a code of its own. And the compiler would let a backward overwrite what the
+    forward kept ("donated buffers"): from the first call on the process is told not to, when it compiles and when a backward is asked for.
+    """
+
+    def run(x: Tensor) -> Tensor:  # a function: compiling the module would make another module of it
+        return encoder.forward(x)
+
+    run.__code__ = run.__code__.replace(co_name=f"run_{next(NUMBERS)}")
+    made = torch.compile(run, backend=BACKEND)
+
+    def kept(x: Tensor) -> Tensor:
+        functorch.donated_buffer = False
+        return made(x)
+
+    return kept
+
+
 @final
 class Passed(Encoder):
     """Another encoder, run as ``passes`` says, on the device where its parameters are.
@@ -76,10 +99,9 @@ class Passed(Encoder):
         self.width, self.shape = inner.width, inner.shape
         self.norms = [m for m in inner.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self.closed = [m for m in inner.modules() if isinstance(m, Dense | MLPEncoder)]
-        # Of a function: compiling the module would make another module of it.
         self.run: Callable[[Tensor], Tensor] = inner.forward
         if passes.compile:
-            self.run = torch.compile(inner.forward, backend=BACKEND)
+            self.run = compiled(inner)
 
     def forward(self, x: Tensor) -> Tensor:
         learning = torch.is_grad_enabled()

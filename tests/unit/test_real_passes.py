@@ -204,6 +204,34 @@ def test_compiled_encoders_compute_the_same(htad, monkeypatch):
     assert not compiled.notes
 
 
+@pytest.mark.skipif(bool(passes.no_compiler("cpu")), reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler imports torch's own old parts
+def test_what_inductor_compiles_gives_the_gradient_of_every_loss():
+    x = Stream(3).draws().normal("x", 10, 3, 8, 8).float()
+    plain = gradients(Passed(Tall(), Passes()), x, 1.0, rows=2)
+    for more in ({}, {"accumulate": 2}):
+        found = gradients(Passed(Tall(), Passes(compile=True, **more)), x, 1.0, rows=2)
+        assert all(far(f, p) < 1e-5 for f, p in zip(found, plain, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_encoders_of_one_class_are_all_compiled(monkeypatch):
+    made = []
+
+    def count(graph, _inputs):
+        made.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(passes, "BACKEND", count)
+    x = torch.zeros(4, 3, 8, 8)
+    for _ in range(6):
+        encoder = Passed(Tall(), Passes(compile=True))
+        encoder(x)
+        with torch.no_grad():
+            encoder(x)
+    assert len(made) == 12, "the compiler keeps eight variants of one code"
+
+
 def test_without_a_compiler_it_is_said_why(htad, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     words = ["htad", "--root", str(htad), "--epochs", "1", "--compile", "--out", str(tmp_path / "r"), "--json"]

@@ -74,10 +74,12 @@ def crew(device: str, meeting: str = "env://") -> Generator[Crew, None, None]:
         yield ALONE
         return
     rank = int(os.environ["RANK"])
+    here = None
     if device.startswith("cuda"):
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        here = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(here)
     distributed.init_process_group(
-        "nccl" if device.startswith("cuda") else "gloo", init_method=meeting, rank=rank, world_size=size
+        "gloo" if here is None else "nccl", init_method=meeting, rank=rank, world_size=size, device_id=here
     )
     try:
         yield Crew(rank, size)

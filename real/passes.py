@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
+import os
 import shutil
+import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ BACKEND = "inductor"
 NUMBERS = itertools.count()
 HIGHEST = 6
 """Binary exponent to which the largest cotangent is brought before a backward in fp16."""
+FARTHEST = 126
+"""Largest exponent of a scale, whose inverse float32 still holds."""
 RETRIES = 6
 """Times that an overflowing backward is repeated, each time at a sixteenth of the scale."""
 
@@ -55,8 +59,12 @@ class Passes:
 def no_compiler(device: str) -> str:
     """Why torch.compile has nothing to compile with on that device; "" if it has."""
     if device.startswith("cuda"):
-        return "" if importlib.util.find_spec("triton") else "no triton for CUDA"
-    return "" if any(map(shutil.which, ("g++", "clang++", "c++"))) else "no C++ compiler"
+        if not importlib.util.find_spec("triton"):
+            return "no triton for CUDA"
+        named, known, what = os.environ.get("CC"), ("gcc", "clang", "cc"), "C"  # which compiles what launches a kernel
+    else:
+        named, known, what = os.environ.get("CXX"), ("clang++" if sys.platform == "darwin" else "g++",), "C++"
+    return "" if any(map(shutil.which, (named,) if named else known)) else f"no {what} compiler"
 
 
 def compiled(encoder: Encoder) -> Callable[[Tensor], Tensor]:
@@ -99,6 +107,10 @@ class Passed(Encoder):
         self.width, self.shape = inner.width, inner.shape
         self.norms = [m for m in inner.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self.closed = [m for m in inner.modules() if isinstance(m, Dense | MLPEncoder)]
+        if passes.channels_last:
+            for module in inner.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.register_forward_pre_hook(_channels_last)
         self.run: Callable[[Tensor], Tensor] = inner.forward
         if passes.compile:
             self.run = compiled(inner)
@@ -129,7 +141,7 @@ class Passed(Encoder):
         """Features of these samples by one pass, with these weights in the place of the encoder's own."""
         run = self.run if not weights else partial(functional_call, self.inner, dict(weights))
         if self.passes.channels_last and x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
+            x = x.to(memory_format=torch.channels_last)
         half = HALVES.get(self.passes.precision)
         if half is not None or self.passes.compile:
             for layer in self.closed:  # their closed-form backward knows one dtype, and no compiler knows it
@@ -157,6 +169,11 @@ class Passed(Encoder):
         finally:
             for norm, (training, momentum, count) in zip(self.norms, before, strict=True):
                 norm.training, norm.momentum, norm.num_batches_tracked = training, momentum, count
+
+
+def _channels_last(_conv: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What a convolution is given, its channels last: one channel alone looks as if it were, and what comes of it would not be."""
+    return tuple(x.to(memory_format=torch.channels_last) if x.ndim == 4 else x for x in given)
 
 
 class _InParts(torch.autograd.Function):
@@ -201,14 +218,15 @@ def _pulled(encoder: Passed, z: Tensor, parameters: tuple[Tensor, ...], g: Tenso
 
     if encoder.passes.precision != "fp16":
         return taken(g)
-    largest = float(g.abs().max())
-    if not 0 < largest < math.inf:
-        return taken(g)
-    scale = 2.0 ** (HIGHEST - math.frexp(largest)[1])
+    largest = g.abs().amax().float()
+    told = (largest > 0) & largest.isfinite()
+    power = (HIGHEST - torch.frexp(largest).exponent).clamp(max=FARTHEST)
+    scale = torch.where(told, torch.exp2(power.float()), 1.0)
     found = taken(g * scale)
     for _ in range(RETRIES):
-        if all(bool(f.isfinite().all()) for f in found if f is not None):
+        norms = torch.stack([scale, *(f.abs().amax() for f in found if f is not None and f.numel())])
+        if bool(norms.isfinite().all() | ~told):  # one look for all of them: the only wait for the device
             break
-        scale /= 16
+        scale = scale / 16
         found = taken(g * scale)
     return tuple(None if f is None else f / scale for f in found)

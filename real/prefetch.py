@@ -55,8 +55,8 @@ class Ahead:
         """A mini-batch on its way, and what tells that it is there."""
         if self.stream is None:
             return self._gathered(index, pinned=False), None
-        staged = self._gathered(index, pinned=True)
-        with torch.cuda.stream(self.stream):
+        with torch.cuda.stream(self.stream):  # whose device is then this thread's: the first one until somebody says so
+            staged = self._gathered(index, pinned=True)
             x, present = (
                 {m: v.to(self.device, non_blocking=True) for m, v in parts.items()}
                 for parts in (staged.x, staged.present)

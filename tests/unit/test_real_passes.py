@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 
@@ -195,6 +196,32 @@ def test_pictures_lie_with_their_channels_last():
     assert seen == [True, False]
 
 
+def test_one_channel_alone_does_not_turn_a_network_back():
+    def laid(**more):
+        seen = []
+        inner = Maintained("resnet:tiny", Part((1, 16, 16), "spectrogram"), 4, draws=Stream(0).draws(), modality="m")
+        for module in inner.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_hook(
+                    lambda _m, _x, z: seen.append(z.is_contiguous(memory_format=torch.channels_last))
+                )
+        found = Passed(inner, Passes(**more))(Stream(3).draws().normal("x", 9, 1, 16, 16).float())
+        return all(seen), any(seen), found
+
+    last, usual = laid(channels_last=True), laid()
+    assert last[0]
+    assert not usual[1]
+    assert torch.allclose(last[2], usual[2], atol=1e-5)
+
+
+def test_a_tiny_or_absent_cotangent_is_no_special_case():
+    x = Stream(3).draws().normal("x", 10, 3, 8, 8).float()
+    for weight in (0.0, 1e-37, math.inf):
+        found = gradients(Passed(Tall(), Passes("fp16")), x, weight)[0]
+        assert bool(found.isfinite().all()) == math.isfinite(weight)
+        assert bool(found.any()) == (weight > 0)
+
+
 def test_compiled_encoders_compute_the_same(htad, monkeypatch):
     monkeypatch.setattr(passes, "BACKEND", "eager")
     told = {"epochs": 1, "width": 6, "batch_size": 16}
@@ -237,6 +264,7 @@ def test_without_a_compiler_it_is_said_why(htad, monkeypatch, tmp_path, capsys):
     words = ["htad", "--root", str(htad), "--epochs", "1", "--compile", "--out", str(tmp_path / "r"), "--json"]
     assert command(words) == 0
     said = capsys.readouterr()
+    assert passes.no_compiler("cuda") in {"no C compiler", "no triton for CUDA"}
     assert "compile: encoders are not compiled, found no C++ compiler" in said.err
     assert json.loads(said.out)["notes"] == ["compile: encoders are not compiled, found no C++ compiler"]
 

@@ -26,7 +26,7 @@ DESCRIPTION = """Compare methods on real data sets: paired seeds, equal tuning b
 
 Every method sees the same splits, initialisations and sample orders, may try the same learning rates, and is looked at on the test part
 once, at the learning rate and epoch that were best on validation. --tune lets a method try values of its own strengths besides; all others
-may then try as many settings, spent on learning rates in between. Differences from joint training are paired by seed. Joint and unimodal
+may then try as many settings, spent on learning rates in between. Forwards and backwards of a step are counted. Differences from joint training are paired by seed. Joint and unimodal
 training are always among the cells. What is trained is stored; --resume trains the rest.
 
 examples:
@@ -135,7 +135,7 @@ def _tuned(settings: tuple[str, ...]) -> dict[str, dict[str, tuple[float, ...]]]
 def _numbers(option: str, text: str) -> tuple[float, ...]:
     """The numbers between commas."""
     try:
-        return tuple(float(word) for word in _words(text))
+        return tuple(dict.fromkeys(float(word) for word in _words(text)))
     except ValueError as error:
         raise ArgumentError(f"bench: expected --{option} as numbers between commas, found {text!r}") from error
 

@@ -14,8 +14,9 @@ from mmtheory.diagnose import decay
 from mmtheory.methods import METHODS, Method
 from mmtheory.stats import Interval, Relation, clopper_pearson, student
 from mmtheory.world import World
-from synthetic.experiments._ensemble import Ensemble, samples, trained
 from synthetic.worlds import TwoDials
+
+from ._trainings import Trainings, Values, beside
 
 Point = Mapping[str, Any]
 
@@ -95,21 +96,16 @@ class Contrasts(Claim[World]):
 
     def empirical(self, world: World, trial: Trial) -> Sides:
         terms = [term for contrast, _ in self.contrasts.values() for term in contrast]
-        places = sorted({term.point for term in terms})
-        factors = {
-            "world": world.name, "dials": world.dials(), "points": [self.points[k] for k in places], "sizes": self.sizes, "seeds": list(range(trial.n)),
-            "epochs": self.epochs, "batch": 64,
-        }  # fmt: skip
-        drawn = samples(factors, trial.stream)
         watch = any(term.metric == "kept" for term in terms)
-        found: dict[str, Ensemble] = {}
-        for name in sorted({term.run for term in terms}):
+        factors = {"world": world.name, "dials": world.dials(), "sizes": self.sizes, "epochs": self.epochs, "batch": 64}
+        trainings = Trainings(beside(trial.stream), factors, self.budgets["small"].first)
+        found: dict[tuple[str, int], Values] = {}
+        for name, point in sorted({(term.run, term.point) for term in terms}):
             run = self.runs[name]
-            here = {**factors, "rates": [run.rate], "fusion": run.fusion, "optimiser": run.optimiser}
-            found[name] = trained(here, run.make(), trial.stream, drawn=drawn, watch=watch)
+            how = {"rates": [run.rate], "fusion": run.fusion, "optimiser": run.optimiser}
+            found[name, point] = trainings.values(run, how, run.make, self.points[point], trial.n, watch=watch)
         share = trial.alpha / len(self.contrasts)
-        place = {point: k for k, point in enumerate(places)}
-        return {c: self.interval(_value(contrast, found, place), share) for c, (contrast, _) in self.contrasts.items()}
+        return {c: self.interval(_value(contrast, found), share) for c, (contrast, _) in self.contrasts.items()}
 
     def controls(self) -> tuple[Control, ...]:
         made: list[Control] = []
@@ -119,20 +115,17 @@ class Contrasts(Claim[World]):
         return tuple(made)
 
 
-def _value(contrast: Contrast, found: Mapping[str, Ensemble], place: Mapping[int, int]) -> Tensor:
-    """One number a seed; ``place`` is where a point stands among those that were trained."""
-    parts = [term.weight * _metric(found[term.run], term.metric)[place[term.point]] for term in contrast]
-    return torch.stack(parts).sum(0)
+def _value(contrast: Contrast, found: Mapping[tuple[str, int], Values]) -> Tensor:
+    """One number a seed."""
+    return torch.stack([term.weight * _metric(found[term.run, term.point], term.metric) for term in contrast]).sum(0)
 
 
-def _metric(ensemble: Ensemble, name: str) -> Tensor:
-    """[point, seed]; ``solved`` is whether the accuracy is above 0.9, ``unsolved`` the opposite, ``kept`` is the share of its largest lead that b has at the end."""
+def _metric(values: Values, name: str) -> Tensor:
+    """[seed]; ``solved`` is whether the accuracy is above 0.9, ``unsolved`` the opposite, ``kept`` is the share of its largest lead that b has at the end."""
     if name in {"solved", "unsolved"}:
-        solved = (ensemble.metrics["accuracy"][:, 0] > SOLVED).double()
+        solved = (values["accuracy"] > SOLVED).double()
         return solved if name == "solved" else 1 - solved
-    if name != "kept":
-        return ensemble.metrics[name][:, 0]
-    return 1 - decay(ensemble.traces["ratio b"][:, 0]).double()
+    return 1 - decay(values["ratio b"]).double() if name == "kept" else values[name]
 
 
 def prediction(

@@ -139,12 +139,18 @@ def _plan(options: Options) -> Plan:
     if not words:
         raise ArgumentError(f"imbalance: expected --dial NAME=LEVELS with a dial of {options.world}, found none")
     axes = [_axis(options.world, word) for word in words]
+    if twice := sorted({a.name for a in axes if [b.name for b in axes].count(a.name) > 1}):
+        raise ArgumentError(
+            f"imbalance: expected each dial once, found {', '.join(twice)} again (list all of its levels)"
+        )
     if options.cross:
         crossed = [
             dict(itertools.chain(*(p.items() for p in ps))) for ps in itertools.product(*(a.points for a in axes))
         ]
         axes = [Axis(" × ".join(a.name for a in axes), tuple(crossed))]
-    rates = tuple(float(r) for r in options.rates.split(",") if r) if options.rates else ()
+    rates = tuple(
+        _number(r.strip(), f"learning rates in --rates {options.rates}") for r in options.rates.split(",") if r.strip()
+    )
     return Plan(
         axes=tuple(with_neutral(options.world, fixed, axis) for axis in axes), world=options.world, dials=fixed,
         methods=tuple(m.strip() for m in options.methods.split(",") if m.strip()), seeds=options.seeds, seed=options.seed,
@@ -165,15 +171,15 @@ def _axis(world: str, word: str) -> Axis:
     points: list[dict[str, Any]] = []
     for one in levels:
         value = build(kind, [f"{name}={one}"]).dials()[name] if not isinstance(now, tuple | list) else None
-        points.append({name: _number(word, one) if value is None else value})
+        points.append({name: _number(one, f"levels in --dial {word}") if value is None else value})
     return Axis(name, tuple(points))
 
 
-def _number(word: str, text: str) -> float:
+def _number(text: str, what: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ArgumentError(f"imbalance: expected numbers as levels in --dial {word}, found {text!r}") from None
+        raise ArgumentError(f"imbalance: expected numbers as {what}, found {text!r}") from None
 
 
 def _tell(ran: Ran, *, as_json: bool) -> None:

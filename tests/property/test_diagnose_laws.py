@@ -13,6 +13,7 @@ from mmtheory.diagnose import (
     conditional_utilisation,
     decay,
     diagnose,
+    explained,
     follow,
     gradient_report,
     hits,
@@ -284,6 +285,46 @@ def test_decay_is_a_share_of_the_largest_lead(values, factor):
 
 
 # The refusals and the single model
+
+
+@few
+@given(seeds)
+def test_numbers_are_read_by_least_squares_and_shares_add_up(seed):
+    draws = Stream(seed).draws(range(2))
+    x = {m: draws.normal(m, 60, d) for m, d in (("a", 2), ("b", 3))}
+    y = x["a"][..., 0] - 2 * x["b"][..., 1] + 0.3 * draws.normal("y", 60)
+    part = Batch(x, y)
+    design = torch.cat([x["b"], torch.ones(2, 60, 1, dtype=torch.float64)], -1)
+    fitted = design @ torch.linalg.lstsq(design, y.unsqueeze(-1)).solution
+    read = ridge_scores(x["b"], y, x["b"], 1, ridge=0.0)
+    torch.testing.assert_close(read, fitted)
+    share = explained(read, y).mean(-1)
+    torch.testing.assert_close(share, 1 - ((y - fitted.squeeze(-1)) ** 2).mean(-1) / y.var(-1, correction=0))
+
+    def build(drawn):
+        encoders = {
+            m: DeepLinearEncoder((d, 4), draws=drawn, name=m, dtype=torch.float64) for m, d in (("a", 2), ("b", 3))
+        }
+        head = FUSIONS["concat"]({"a": 4, "b": 4}, 1, draws=drawn, dtype=torch.float64)
+        return MultimodalModel(encoders, head, batch_shape=drawn.batch_shape)
+
+    run = Trainer(
+        build,
+        Joint(),
+        part,
+        settings=Settings(epochs=3, lr=0.01, loss="squared"),
+        stream=Stream(1),
+        replicates=range(2),
+    )
+    seen = follow(run)
+    assert seen.ratios == {}
+    apart = y - y.mean(-1, keepdim=True)
+    whole = (run.predict(part).squeeze(-1) * apart).mean(-1) / apart.square().mean(-1)
+    torch.testing.assert_close(seen.scores["a"][..., -1] + seen.scores["b"][..., -1], whole)
+    one = Batch({m: v[0] for m, v in x.items()}, y[0])
+    single = Trainer(build, Joint(), one, settings=Settings(epochs=1, loss="squared"), stream=Stream(1))
+    with pytest.raises(ArgumentError, match="expected several replicates for numbers"):
+        diagnose(single, one)
 
 
 def test_one_model_is_diagnosed_by_its_test_samples():

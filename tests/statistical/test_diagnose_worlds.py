@@ -10,18 +10,21 @@ from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Stream
 from mmtheory.training import Settings, Trainer
 from synthetic.latent import LatentSpace
-from synthetic.worlds import TwoDials
+from synthetic.worlds import GaussianDiscriminant, GaussianRegression, TwoDials
 
 ALPHA = 1e-6
 """Probability that one diagnosis errs in any of its intervals; their mean is over replicates, hence Student's law."""
 
 
-def trained(world, replicates, widths, classes, lr, *, n=1000, test=1000, epochs=20, activate=True):
+def trained(
+    world, replicates, widths, classes, lr, *, n=1000, test=1000, epochs=20, activate=True, loss="cross-entropy"
+):
     """A trainer and test samples of the same laws, one law a replicate."""
     both = world.sample(n + test, stream=Stream(1), replicates=range(replicates))
 
     def part(rows):
-        return Batch({m: v[:, rows].float() for m, v in both.x.items()}, both.y[:, rows])
+        y = both.y[:, rows]
+        return Batch({m: v[:, rows].float() for m, v in both.x.items()}, y.float() if y.is_floating_point() else y)
 
     train = part(slice(0, n))
 
@@ -31,7 +34,7 @@ def trained(world, replicates, widths, classes, lr, *, n=1000, test=1000, epochs
         head = FUSIONS["sum"](dict.fromkeys(inputs, widths[-1]), classes, draws=draws)
         return MultimodalModel(encoders, head, batch_shape=draws.batch_shape)
 
-    settings = Settings(epochs=epochs, lr=lr)
+    settings = Settings(epochs=epochs, lr=lr, loss=loss)
     run = Trainer(build, Joint(), train, settings=settings, stream=Stream(2), replicates=range(replicates))
     return run, part(slice(n, None))
 
@@ -67,6 +70,36 @@ def test_the_cause_is_the_dial_that_was_turned(case):
     known = best["b"] - best["a"]
     lost = found.gaps["a"].information
     assert lost.low - 0.03 <= known <= lost.high + 0.03
+
+
+UNSEEN = {
+    "discriminant, neither": (GaussianDiscriminant(d2=(2.0, 2.0), dims=(24, 24)), "none"),
+    "discriminant, speed": (GaussianDiscriminant(d2=(2.0, 2.0), dims=(24, 24), scale=(1 / 256, 1.0)), "speed"),
+    "discriminant, information": (GaussianDiscriminant(d2=(0.2, 2.0), dims=(24, 24)), "information"),
+    "discriminant, both": (
+        GaussianDiscriminant(d2=(0.2, 2.0), dims=(24, 24), scale=(1 / 256, 1.0)),
+        "speed and information",
+    ),
+    "numbers, neither": (GaussianRegression(snr=(2.0, 2.0), dims=(24, 24)), "none"),
+    "numbers, speed": (GaussianRegression(snr=(2.0, 2.0), dims=(24, 24), scale=(1 / 64, 1.0)), "speed"),
+    "numbers, information": (GaussianRegression(snr=(0.2, 2.0), dims=(24, 24)), "information"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(UNSEEN))
+def test_the_cause_is_found_in_worlds_that_nothing_was_tuned_on(case):
+    """A discriminant, and numbers learnt by a squared loss, where shares of variance stand for accuracies."""
+    world, cause = UNSEEN[case]
+    numbers = world.task == "regression"
+    run, test = trained(
+        world, 32, (2,), 1 if numbers else 2, 0.005, activate=False, loss="squared" if numbers else "cross-entropy"
+    )
+    found = diagnose(run, test, margin=0.03, alpha=ALPHA)
+    assert (found.gaps["a"].cause, found.gaps["b"].cause) == (cause, "none"), str(found)
+    spread = world.known("bayes_risk", ()).middle if numbers else 1.0
+    best = {m: 1 - world.known("bayes_risk", {m}).middle / spread for m in "ab"}
+    for m, gap in found.gaps.items():
+        assert best[m] - 0.05 <= float(gap.readable.mean()) <= best[m] + 0.01
 
 
 @pytest.mark.parametrize(

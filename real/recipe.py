@@ -180,4 +180,7 @@ def read_recipe(file: Path) -> Recipe:
 
     :raises ArgumentError: no such file, unknown keys, wrong types, values out of their domain.
     """
-    return read_toml(Recipe, file if file.exists() else shipped().get(str(file), file))
+    if not file.exists():
+        known("TOML file or a shipped recipe", str(file), shipped())
+        file = shipped()[str(file)]
+    return read_toml(Recipe, file, option="--recipe")

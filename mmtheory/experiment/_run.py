@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mmtheory.errors import StoreError
 
@@ -91,6 +91,10 @@ def _same_run(path: Path, experiment: str, question: Mapping[str, Any]) -> None:
     for name, wanted in json.loads(json.dumps(dict(question))).items():
         found = held.get(name) if isinstance(held, dict) else None
         if found != wanted:
+            if isinstance(found, dict) and isinstance(wanted, dict):  # only what differs
+                ours, theirs = cast("dict[str, Any]", wanted), cast("dict[str, Any]", found)
+                other = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
+                wanted, found = ({k: held.get(k) for k in other} for held in (ours, theirs))
             shown = (len(wanted), len(found or ())) if name == "claims" else (wanted, found)
             raise StoreError(
                 f"{path}: expected a run with {name} {shown[0]}, found {name} {shown[1]}; take another --out"

@@ -67,7 +67,7 @@ def _sentence(box: str) -> str:
     return re.sub(r"\s*For full helptext, run (.*)$", r" (\1 tells more)", text) or "expected other words"
 
 
-def read_toml(kind: type[T], path: Path) -> T:
+def read_toml(kind: type[T], path: Path, *, option: str = "--config") -> T:
     """The dataclass ``kind`` from a TOML file, checked: unknown keys, wrong types and values out of their domain are refused.
 
     :raises ArgumentError: the file is not there, is no TOML, or does not fit; all misfits in one sentence.
@@ -77,9 +77,9 @@ def read_toml(kind: type[T], path: Path) -> T:
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ArgumentError(f"--config {path}: expected a TOML file, found: {error.strerror or error}") from error
+        raise ArgumentError(f"{option} {path}: expected a TOML file, found: {error.strerror or error}") from error
     except ValueError as error:
-        raise ArgumentError(f"--config {path}: expected TOML, found: {error}") from error
+        raise ArgumentError(f"{option} {path}: expected TOML, found: {error}") from error
     strict = type(kind.__name__, (kind,), {"__pydantic_config__": ConfigDict(extra="forbid", allow_inf_nan=False)})
     try:
         checked = TypeAdapter(strict).validate_python(content)
@@ -87,5 +87,5 @@ def read_toml(kind: type[T], path: Path) -> T:
         misfits = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}, found {e['input']!r}" for e in error.errors()
         )
-        raise ArgumentError(f"--config {path}: {misfits}") from None
+        raise ArgumentError(f"{option} {path}: {misfits}") from None
     return kind(**vars(checked))

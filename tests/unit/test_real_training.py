@@ -81,6 +81,10 @@ def test_a_checkpoint_of_something_else_is_refused(double, tmp_path):
         ([], "expected an empty or new folder"),
         (["--resume", "--method", "ogm"], "take another --out"),
         (["--resume", "--seed", "1"], "take another --out"),
+        (
+            ["--resume", "--lr", "0.1"],
+            r"expected a run with recipe {'lr': 0.1}, found recipe {'lr': 0.002}; take another --out",
+        ),
     ]:
         with pytest.raises(StoreError, match=sentence):
             command([*words, *more])
@@ -102,6 +106,10 @@ def test_a_checkpoint_of_something_else_is_refused(double, tmp_path):
         (["htad", "--epochs", "0"], "epochs"),
         (["htad", "--encoder", "cnn"], "take auto or mlp"),
         (["htad", "--recipe", "none.toml"], "none.toml"),
+        (
+            ["htad", "--recipe", "ogm-crema-d"],
+            "expected a TOML file or a shipped recipe among .*; did you mean opm-crema-d",
+        ),
         (["htad", "--resume"], "expected --out DIR"),
         (["htad", "--lr", "1e30", "--epochs", "3"], "expected a finite loss"),
         (["av-digits"], "expected --root DIR"),

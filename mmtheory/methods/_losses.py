@@ -24,6 +24,7 @@ def half_square(outputs: Tensor, y: Tensor) -> Tensor:
 
     Shape: outputs [*batch, n, 1], y [*batch, n] to [*batch, n].
 
+    >>> import torch
     >>> half_square(torch.tensor([[3.0]]), torch.tensor([1.0])).tolist()
     [2.0]
     """

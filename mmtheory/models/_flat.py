@@ -76,11 +76,19 @@ class FlatParameters:
 
     def gather(self, gradients: Sequence[Tensor | None]) -> Tensor:
         """One gradient a parameter (None: not reached, zero), side by side: [*batch, P]."""
-        rows = [
-            self.data.new_zeros(*self.batch_shape, span.stop - span.start) if g is None else self._row(g)
-            for g, span in zip(gradients, self.spans, strict=True)
-        ]
-        return torch.cat(rows, dim=-1)
+        rows = [None if g is None else self._row(g) for g in gradients]
+        given = [row for row in rows if row is not None]
+        if len(given) == len(rows):
+            return torch.cat(given, dim=-1)
+        if any(row.requires_grad for row in given):
+            zeros = [self.data.new_zeros(*self.batch_shape, span.stop - span.start) for span in self.spans]
+            return torch.cat([z if row is None else row for row, z in zip(rows, zeros, strict=True)], dim=-1)
+        # Zeros that are written where they stay, not made first and copied then.
+        out = torch.empty_like(self.data)
+        for row, span in zip(rows, self.spans, strict=True):
+            part = out[..., span]
+            part.zero_() if row is None else part.copy_(row)
+        return out
 
     def reached(self, gradients: Sequence[Tensor | None]) -> frozenset[str]:
         """Owners with at least one parameter that the loss reaches structurally."""

@@ -214,7 +214,9 @@ class Trainer:
             with torch.no_grad():
                 total = self.method.on_gradients(step, gradients)
         # What a mask hides from the loss can still make its gradient infinite: 0 · ∞.
-        return [*(losses[row].detach() for row in phase.rows), total.sum(-1)], gradients, total
+        found = [losses[row].detach() for row in phase.rows]
+        touched = frozenset(phase.move or ()).union(*gradients.reached.values())
+        return [*found, *(total[..., c].sum(-1) for c in self._columns(touched))], gradients, total
 
     def _rows(self, losses: Mapping[str, Tensor], rows: Sequence[str]) -> Gradients:
         """One backward a row over all parameters; owners that a row does not reach are known structurally, not by a zero."""
@@ -254,14 +256,16 @@ class Trainer:
             norm = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
             total = total * (self.settings.clip / norm.clamp(min=self.settings.clip))
         whole = self._whole()
-        everyone = frozenset[str]().union(*gradients.reached.values())
-        key = (phase.move, everyone)
-        if key not in self._ranges:
-            owners = [o for o in self.flat.owners if o in (everyone if phase.move is None else phase.move)]
-            self._ranges[key] = adjacent([self.flat.columns[o] for o in owners])
         factor = self.settings.schedule(self.epoch)
-        for columns in self._ranges[key]:
+        moving = frozenset[str]().union(*gradients.reached.values()) if phase.move is None else frozenset(phase.move)
+        for columns in self._columns(moving):
             self.optimiser.step(total, columns, factor, None if whole else self.alive)
+
+    def _columns(self, owners: frozenset[str]) -> list[slice]:
+        """The columns of these owners, neighbours as one range."""
+        if owners not in self._ranges:
+            self._ranges[owners] = adjacent([self.flat.columns[o] for o in self.flat.owners if o in owners])
+        return self._ranges[owners]
 
     @torch.no_grad()
     def predict(self, data: Batch, *, size: int = 4096, by: Reading | None = None) -> Tensor:

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.benchmark
 WIDTHS, BATCH, ROWS = (768, 2048, 2048, 2048, 512), 96, 192
 """Eleven million parameters an encoder, as ResNet-18; batch 96 makes 12.7 GFLOP a step, as two ResNet-18 at batch 8 on 64 × 64 take."""
 FREE = ("ogm", "opm", "pmr", "amss", "mslr")
-ROUNDS = 4
+PASSES = ("uniform", "ume", "mimo", "famo", "ngdiff", "agm", "cml", "lfm", "mmcosine", "amco")
+ROUNDS = 3
 
 
 def wide(draws):
@@ -82,8 +83,14 @@ def report(capsys, name, values):
 
 
 def test_balancing_costs_what_its_passes_cost_where_compute_dominates(capsys):
-    """A step over joint training's: at most 1.15 for five methods, 1.1 times the counted passes for the others."""
-    values = table((*FREE, "uniform", "mla", "mmpareto"))
+    """A step over joint training's: at most 1.15 for five methods, 1.1 times the counted passes for the others.
+
+    MLA has a limit of its own (1.14 to 1.16 measured): each of its passes joins a gradient of all parameters, half of them zeros. Not
+    here are methods whose cards state more than passes: a random number a parameter (ogm-ge 2.5, graddrop 2.7 times the passes) or
+    statistics of every row and parameter (bogc 1.5).
+    """
+    values = table((*FREE, *PASSES, "mla"))
     report(capsys, "over joint, counted passes, over them", values)
-    assert max(values[name][0] for name in FREE) <= 1.5
-    assert max(v[2] for v in values.values() if isinstance(v, tuple)) <= 1.8
+    assert {name: values[name] for name in FREE if values[name][0] > 1.15} == {}
+    assert {name: values[name] for name in PASSES if values[name][2] > 1.1} == {}
+    assert values["mla"][2] <= 1.25

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ class Fit:
         plain = self.data.load(self.split, seed=self.seed)
         parts = standardised(plain, self.data.modalities, getattr(torch, self.recipe.dtype))
         self.host = self._host(parts)
-        self.parts: Parts = parts if self.host else moved(parts, self.device)
+        with self._memory(f"inputs that fit on {self.device}", "them; take --inputs host"):
+            self.parts: Parts = parts if self.host else moved(parts, self.device)
         if self.host:  # labels are wanted where predictions are
             self.parts = Parts(*(placed(p, torch.device(self.device), inputs=False) for p in (parts.train, parts.validation, parts.test)))  # fmt: skip
         self.look = rows_at_once(parts.train)
@@ -151,14 +153,22 @@ class Fit:
 
         :raises ArgumentError: the device has no memory left.
         """
-        try:
+        with self._memory(
+            f"a mini-batch that fits on {self.device}",
+            f"{self.recipe.batch_size} samples; take more --accumulate than {self.recipe.accumulate}, or a smaller --batch-size",
+        ):
             self.trainer.run(1)
             if self.device.startswith("cuda"):
                 torch.cuda.synchronize(self.device)
+
+    @staticmethod
+    @contextmanager
+    def _memory(wanted: str, instead: str) -> Generator[None, None, None]:
+        """:raises ArgumentError: the device has no memory left in here."""
+        try:
+            yield
         except torch.OutOfMemoryError as error:
-            raise ArgumentError(
-                f"train: expected a mini-batch that fits on {self.device}, found no memory left for {self.recipe.batch_size} samples; take more --accumulate than {self.recipe.accumulate}, or a smaller --batch-size"
-            ) from error
+            raise ArgumentError(f"train: expected {wanted}, found no memory left for {instead}") from error
 
     def _board(self) -> Board | None:
         """Where the first process writes for TensorBoard, if it was asked to."""
@@ -166,8 +176,17 @@ class Fit:
             return None
         return Board(self.folder / "tensorboard", self.trainer.epoch)
 
-    def _predicted(self, part: Batch) -> Tensor:
-        return self.trainer.predict(part, size=self.look)
+    def _predicted(
+        self, part: Batch, by: Callable[[MultimodalModel, nn.ModuleDict, Batch], Tensor] | None = None
+    ) -> Tensor:
+        """What the model says of every sample, or ``by``.
+
+        :raises ArgumentError: the device has no memory left for one sample.
+        """
+        with self._memory(
+            f"predictions that fit on {self.device}", "one sample; take --inputs host or a smaller encoder"
+        ):
+            return self.trainer.predict(part, size=self.look if by is None else min(1024, self.look), by=by)
 
     def _line(self, spent: float) -> dict[str, Any]:
         """Look at validation after an epoch, keep the state if it is the best so far, and say how it went."""
@@ -289,7 +308,7 @@ class Fit:
         def read(model: MultimodalModel, _parts: nn.ModuleDict, some: Batch) -> Tensor:
             return pooled(model.encoders[modality], model.encode(some.x, frozenset((modality,)))[modality])
 
-        return self.trainer.predict(part, size=min(1024, self.look), by=read)
+        return self._predicted(part, read)
 
     def _coalitions(self, test: Batch) -> dict[str, Any]:
         """Accuracy under every absence, and the Shapley values of that game."""

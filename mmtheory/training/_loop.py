@@ -269,10 +269,15 @@ class Trainer:
 
     @torch.no_grad()
     def predict(self, data: Batch, *, size: int = 4096, by: Reading | None = None) -> Tensor:
-        """The method's prediction on every sample exactly once, [*batch, n, classes]; or ``by``'s, [..., *batch, n, k]."""
+        """The method's prediction on every sample exactly once, [*batch, n, classes]; or ``by``'s, [..., *batch, n, k]; fewer at once where memory ends."""
         spread = spread_over(placed(data, self.device, inputs=not self.host), self.batch_shape)
         read, rows = by or self.method.predict, (slice(i, i + size) for i in range(0, data.n, size))
-        return torch.cat([read(self.model, self.auxiliary, spread.rows(r)) for r in rows], dim=-2)
+        try:
+            return torch.cat([read(self.model, self.auxiliary, spread.rows(r)) for r in rows], dim=-2)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+        return self.predict(data, size=size // 2, by=by)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that a resumed run needs, as tensors: parameters, buffers, optimiser, method, clock, who is alive.

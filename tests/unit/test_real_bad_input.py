@@ -182,6 +182,39 @@ def test_a_device_without_memory_keeps_the_checkpoint_before(doubles, tmp_path, 
     assert Fit(fit.data, fit.recipe, folder=tmp_path).resume().trainer.epoch == 1
 
 
+def test_predictions_take_fewer_samples_at_once_where_memory_ends(doubles, monkeypatch):
+    fit = Fit(DATASETS["htad"](doubles["htad"]), Recipe(epochs=1, width=8)).run()
+    part = fit.parts.validation
+    plain, real, sizes = fit.trainer.predict(part), fit.trainer.method.predict, []
+
+    def narrow(most):
+        def predict(model, parts, some):
+            if some.n > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            sizes.append(some.n)
+            return real(model, parts, some)
+
+        return predict
+
+    monkeypatch.setattr(fit.trainer.method, "predict", narrow(5))
+    torch.testing.assert_close(fit.trainer.predict(part, size=16), plain)
+    assert max(sizes) == 4
+    monkeypatch.setattr(fit.trainer.method, "predict", narrow(0))
+    with pytest.raises(
+        ArgumentError, match="expected predictions that fit on cpu, found no memory left for one sample"
+    ):
+        fit.measure()
+
+
+def test_inputs_that_do_not_fit_on_the_device_are_refused_with_the_option(doubles, monkeypatch):
+    def full(_parts, _device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("real.trainer.moved", full)
+    with pytest.raises(ArgumentError, match="found no memory left for them; take --inputs host"):
+        Fit(DATASETS["htad"](doubles["htad"]), Recipe(epochs=1, width=8))
+
+
 @pytest.mark.parametrize("what", ["nowhere", "file"])
 def test_a_root_that_is_no_folder_is_refused(tmp_path, what, capsys):
     (tmp_path / "file").write_text("")

@@ -7,7 +7,6 @@ import itertools
 import math
 import os
 import shutil
-import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from torch.func import functional_call
 
 from mmtheory.errors import ArgumentError
 from mmtheory.models import Dense, Encoder, MLPEncoder
+from mmtheory.training import compiler
 
 Precision = Literal["float32", "bf16", "fp16"]
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -58,13 +58,12 @@ class Passes:
 
 def no_compiler(device: str) -> str:
     """Why torch.compile has nothing to compile with on that device; "" if it has."""
-    if device.startswith("cuda"):
-        if not importlib.util.find_spec("triton"):
-            return "no triton for CUDA"
-        named, known, what = os.environ.get("CC"), ("gcc", "clang", "cc"), "C"  # which compiles what launches a kernel
-    else:
-        named, known, what = os.environ.get("CXX"), ("clang++" if sys.platform == "darwin" else "g++",), "C++"
-    return "" if any(map(shutil.which, (named,) if named else known)) else f"no {what} compiler"
+    if not device.startswith("cuda"):
+        return "" if compiler() else "no C++ compiler"
+    if not importlib.util.find_spec("triton"):
+        return "no triton for CUDA"
+    named = os.environ.get("CC")  # which compiles what launches a kernel
+    return "" if any(map(shutil.which, (named,) if named else ("gcc", "clang", "cc"))) else "no C compiler"
 
 
 def compiled(encoder: Encoder) -> Callable[[Tensor], Tensor]:

@@ -2,6 +2,7 @@
 
 from ._checkpoint import load as load
 from ._checkpoint import save as save
+from ._compiled import compiler as compiler
 from ._cost import Cost as Cost
 from ._cost import counted_cost as counted_cost
 from ._cost import counting as counting

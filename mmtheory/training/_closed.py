@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import final
 
@@ -15,6 +14,10 @@ from torch import Tensor
 from mmtheory.batch import Batch
 from mmtheory.methods import Method, Phase
 from mmtheory.models import NARROW, FlatParameters, MLPEncoder, MultimodalModel
+
+from ._compiled import CompiledPlan, ready
+from ._passed import Passed
+from ._settings import Kernel
 
 aten = torch.ops.aten
 _through_relu = aten.threshold_backward.grad_input
@@ -27,28 +30,21 @@ def _run(calls: Iterable[Call]) -> None:
         call()
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """One forward and backward; all but the loss lies in buffers that the next pass overwrites."""
-
-    features: dict[str, Tensor]
-    logits: Tensor
-    loss: Tensor
-    gradient: Tensor
-
-
 @final
 class ClosedForm:
     """One pass of plain joint training of MLP encoders under a linear head.
 
     It calls the very kernels that autograd calls, on operands of the same layout, so both give the same bits; what it saves is the
-    graph, the memory that is asked for and given back in every step, and most of the time between the kernels.
+    graph, the memory that is asked for and given back in every step, and most of the time between the kernels. The ``compiled`` kernel
+    takes a whole pass by one call, to rounding.
     """
 
-    def __init__(self, model: MultimodalModel, flat: FlatParameters) -> None:
-        self.model, self.flat, self.reached = model, flat, frozenset(model.owners)
+    def __init__(self, model: MultimodalModel, flat: FlatParameters, kernel: Kernel = "torch") -> None:
+        self.model, self.flat, self.kernel, self.reached = model, flat, kernel, frozenset(model.owners)
+        if kernel == "compiled":
+            ready(flat)
         self._modalities = frozenset(model.modalities)
-        self._plans: dict[int, _Plan] = {}
+        self._plans: dict[int, _Plan | CompiledPlan] = {}
 
     @staticmethod
     def serves(model: MultimodalModel, method: Method) -> bool:
@@ -72,8 +68,13 @@ class ClosedForm:
             # Full batches and the epoch's last one: an order whose length changes must not leave a plan for every length behind.
             for n in [k for k in self._plans if k < max(self._plans)]:
                 del self._plans[n]
-            self._plans[batch.n] = _Plan(self.model, self.flat, batch.n)
+            self._plans[batch.n] = self._plan(batch)
         return self._plans[batch.n](batch)
+
+    def _plan(self, batch: Batch) -> _Plan | CompiledPlan:
+        if self.kernel == "compiled":
+            return CompiledPlan(self.model, self.flat, batch.n, squared=batch.y.is_floating_point())
+        return _Plan(self.model, self.flat, batch.n)
 
 
 class _Layer:

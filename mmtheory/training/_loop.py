@@ -110,7 +110,7 @@ class Trainer:
         self._ranges: dict[object, list[slice]] = {}
         method.bind(self.model, self.draws("method"))
         plain = closed and ClosedForm.serves(self.model, method)
-        self.closed = ClosedForm(self.model, self.flat) if plain else None
+        self.closed = ClosedForm(self.model, self.flat, settings.kernel) if plain else None
 
     def draws(self, *names: str | int) -> Draws:
         """Named random tensors of each replicate, under these names."""

@@ -2,15 +2,15 @@
 
 import math
 
+import peft
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from mmtheory.models import Adapted, Encoder, LowRank, adapter_size
 from mmtheory.rng import Stream
 
-peft = pytest.importorskip("peft")
-transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.peers
 F64 = torch.float64
 

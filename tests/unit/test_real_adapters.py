@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 
 from mmtheory.errors import ArgumentError, DataError
 from mmtheory.models import prompt_tuning_size
@@ -11,7 +12,6 @@ from real.data import DATASETS
 from real.recipe import Recipe
 from real.trainer import Fit
 
-transformers = pytest.importorskip("transformers")
 VISION, LANGUAGE, VOCABULARY, IMAGE = (3, 16), (2, 24), 40, 39
 
 

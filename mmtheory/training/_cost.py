@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from torch import nn
 
 from mmtheory.methods import Gradients, Method, Step
-from mmtheory.models import MultimodalModel
+from mmtheory.models import Encoder, MultimodalModel
 
 from ._loop import Trainer
 
@@ -65,41 +65,54 @@ def counted_cost(trainer: Trainer, *, epochs: int = 1) -> Cost:
 
 @contextmanager
 def counting(trainer: Trainer) -> Generator[Callable[[], Cost], None, None]:
-    """Count what is trained meanwhile; nothing else may run the trainer's encoders. Asked, it tells the mean step so far."""
-    share = encoder_shares(trainer.model)
-    calls = dict.fromkeys(share, 0)
-    rows = dict.fromkeys(share, 0)
-    closed = 0
-    steps: set[tuple[int, int]] = set()
+    """Count what is trained meanwhile; nothing else may run the trainer's encoders. Asked, it tells the mean step so far.
 
-    def watch(step: Step, gradients: Gradients, *, by_hand: bool) -> None:
-        nonlocal closed
-        steps.add((step.epoch, step.index))
-        closed += by_hand
-        for reached in gradients.reached.values():
-            for m in reached & share.keys():
-                rows[m] += 1
+    What the method trains beside and the encoders that it keeps for itself (teachers) count too, spread over the steps.
+    """
+    counter = _Counter(encoder_shares(trainer.model), ExitStack())
+    with counter.hooks:
+        counter.joins(trainer)
+        yield counter.told
 
-    def count(m: str) -> Callable[..., None]:
+
+class _Counter:
+    """Looks on at a trainer and at those that its method trains beside it."""
+
+    def __init__(self, share: Mapping[str, float], hooks: ExitStack) -> None:
+        self.share, self.hooks = share, hooks
+        self.forwards = self.backwards = 0.0
+        self.steps: set[tuple[int, int]] = set()
+        self.first: Trainer | None = None
+        self.started = time.perf_counter()
+
+    def joins(self, trainer: Trainer) -> None:
+        """Look on at this one too."""
+        self.first = self.first or trainer
+        every = [trainer.model.encoders, *(v for v in vars(trainer.method).values() if isinstance(v, nn.ModuleDict))]
+        for m, encoder in (
+            (m, e) for part in every for m, e in part.items() if isinstance(e, Encoder) and m in self.share
+        ):
+            self.hooks.callback(encoder.register_forward_hook(self._count(m)).remove)
+        self.hooks.callback(setattr, trainer, "watch", trainer.watch)
+        trainer.watch = self
+
+    def _count(self, m: str) -> Callable[..., None]:
         def hook(*_: object) -> None:
-            calls[m] += 1
+            self.forwards += self.share[m]
 
         return hook
 
-    started = time.perf_counter()
+    def __call__(self, step: Step, gradients: Gradients, *, by_hand: bool) -> None:
+        if self.first is not None and step.model is self.first.model:
+            self.steps.add((step.epoch, step.index))
+        self.forwards += by_hand
+        for reached in gradients.reached.values():
+            self.backwards += sum(self.share[m] for m in reached & self.share.keys())
 
-    def counted() -> Cost:
-        seconds, n = time.perf_counter() - started, max(1, len(steps))
-        forwards = closed + sum(calls[m] * v for m, v in share.items())
-        return Cost(forwards / n, sum(rows[m] * v for m, v in share.items()) / n, seconds / n)
-
-    with ExitStack() as stack:
-        for m, encoder in trainer.model.encoders.items():
-            handle = encoder.register_forward_hook(count(m))
-            stack.callback(handle.remove)
-        stack.callback(setattr, trainer, "watch", trainer.watch)
-        trainer.watch = watch
-        yield counted
+    def told(self) -> Cost:
+        """The mean step so far."""
+        n = max(1, len(self.steps))
+        return Cost(self.forwards / n, self.backwards / n, (time.perf_counter() - self.started) / n)
 
 
 def encoder_shares(model: MultimodalModel) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol, final
+from typing import final
 
 import numpy as np
 import torch
@@ -25,20 +25,13 @@ from ._memory import LARGEST, keep_freed_memory, keep_large_memory
 from ._optimisers import Optimiser, optimiser
 from ._settings import Settings
 from ._task import check_labels
+from ._watch import Watch
 
 Build = Callable[[Draws], MultimodalModel]
 Reading = Callable[[MultimodalModel, nn.ModuleDict, Batch], Tensor]
 """What is read off a model, its auxiliary parts and some samples."""
 ORDERED = 4096
 """Places of sample orders that are drawn at once: setting up a generator costs as much as shuffling a thousand of them."""
-
-
-class Watch(Protocol):
-    """Looks on at every pass."""
-
-    def __call__(self, step: Step, gradients: Gradients, *, by_hand: bool) -> None:
-        """After the gradients were taken, in closed form or by autograd."""
-        ...
 
 
 @final
@@ -140,6 +133,8 @@ class Trainer:
         )  # fmt: skip
         if self.host:
             other.feed = self.feed
+        if self.watch is not None:
+            self.watch.joins(other)
         return other
 
     @torch.no_grad()

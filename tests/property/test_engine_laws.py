@@ -308,6 +308,14 @@ def test_costs_of_known_methods():
         assert predicted_cost(trainer.method, model).over_joint == pytest.approx(cost), name
 
 
+def test_what_a_method_trains_beside_and_its_teachers_count():
+    """UMT: a unimodal training of as many epochs (1F + 1B), then a teacher's forward a step; G-Blend: two trial trainings a stage."""
+    for method, forwards, backwards in ((METHODS["umt"](), 3.0, 2.0), (METHODS["gblend"](super_epoch=3), 3.0, 3.0)):
+        cost = counted_cost(fresh(method, settings=Settings(epochs=3, batch_size=25, lr=0.05)), epochs=3)
+        assert cost.backwards == pytest.approx(backwards), method.card.name
+        assert cost.forwards >= forwards - 1e-9, method.card.name
+
+
 def test_batches_of_one_and_the_last_short_one():
     one = fresh(settings=Settings(1, 1, lr=0.01)).run()
     assert one.flat.data.isfinite().all()

@@ -1,0 +1,22 @@
+"""Who looks on at a trainer's passes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from mmtheory.methods import Gradients, Step
+
+if TYPE_CHECKING:
+    from ._loop import Trainer
+
+
+class Watch(Protocol):
+    """Looks on at every pass."""
+
+    def __call__(self, step: Step, gradients: Gradients, *, by_hand: bool) -> None:
+        """After the gradients were taken, in closed form or by autograd."""
+        ...
+
+    def joins(self, trainer: Trainer) -> None:
+        """A method trains this one beside."""
+        ...

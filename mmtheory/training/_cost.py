@@ -94,7 +94,8 @@ class _Counter:
         ):
             self.hooks.callback(encoder.register_forward_hook(self._count(m)).remove)
         self.hooks.callback(setattr, trainer, "watch", trainer.watch)
-        trainer.watch = self
+        self.hooks.callback(setattr, trainer, "starts_beside", trainer.starts_beside)
+        trainer.watch, trainer.starts_beside = self, self.joins
 
     def _count(self, m: str) -> Callable[..., None]:
         def hook(*_: object) -> None:

@@ -99,6 +99,7 @@ class Trainer:
         self.last_epoch = torch.full(self.batch_shape, -1, device=self.device)
         self.epoch = 0
         self.watch: Watch | None = None
+        self.starts_beside: Callable[[Trainer], None] | None = None
         self._orders: tuple[int, Tensor] | None = None
         self._ranges: dict[object, list[slice]] = {}
         method.bind(self.model, self.draws("method"))
@@ -133,8 +134,8 @@ class Trainer:
         )  # fmt: skip
         if self.host:
             other.feed = self.feed
-        if self.watch is not None:
-            self.watch.joins(other)
+        if self.starts_beside is not None:
+            self.starts_beside(other)
         return other
 
     @torch.no_grad()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from mmtheory.methods import Gradients, Step
-
-if TYPE_CHECKING:
-    from ._loop import Trainer
 
 
 class Watch(Protocol):
@@ -15,8 +12,4 @@ class Watch(Protocol):
 
     def __call__(self, step: Step, gradients: Gradients, *, by_hand: bool) -> None:
         """After the gradients were taken, in closed form or by autograd."""
-        ...
-
-    def joins(self, trainer: Trainer) -> None:
-        """A method trains this one beside."""
         ...

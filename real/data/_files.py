@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 import wave
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,33 +23,62 @@ TAIL = 64
 """How far from its end a picture's closing mark may stand: some cameras pad."""
 
 
-def sound(path: Path) -> Path:
-    """The file itself, if it is there, is no stub, is not empty and (pictures, wav) not cut short.
+def present(path: Path, *, empty: bool = False) -> Path:
+    """The file itself, if it is there, is no stub and is not empty.
 
+    :param empty: whether it may be.
     :raises DataError: which of these it is not.
     """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(len(STUB))
-            file.seek(max(0, size - TAIL))
-            tail = file.read()
     except OSError as error:
         raise DataError(f"{path}: expected a file, found: {error.strerror or error}") from error
     if head == STUB:
-        raise _stubbed(path)
-    if not size:
+        raise DataError(f"{path}: expected the file itself, found a Git-LFS stub; run `git lfs pull` in its repository")
+    if not size and not empty:
         raise DataError(f"{path}: expected content, found an empty file")
-    end = ENDS.get(path.suffix.lower())
-    if end is not None and end not in tail:
-        raise DataError(f"{path}: expected a whole picture, found one without its end, truncated")
-    if path.suffix.lower() == ".wav":
-        samples(path)
     return path
 
 
-def _stubbed(path: Path) -> DataError:
-    return DataError(f"{path}: expected the file itself, found a Git-LFS stub; run `git lfs pull` in its repository")
+@contextmanager
+def reading(path: Path, what: str, *, empty: bool = False) -> Generator[None, None, None]:
+    """Whatever goes wrong inside, while a present file is read, becomes one sentence with its name.
+
+    :param what: the kind of file that was expected.
+    :raises DataError: missing, a stub, empty, or what the reader complains of; what readers raise on damaged files has no common type.
+
+    >>> with reading(Path("/dev/null"), "a wav file", empty=True):
+    ...     raise EOFError
+    Traceback (most recent call last):
+    mmtheory.errors.DataError: /dev/null: expected a wav file, found: EOFError
+    """
+    present(path, empty=empty)
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: expected {what}, found: {told}") from error
+
+
+def sound(path: Path) -> Path:
+    """The file itself, if it is present and (pictures, wav) not cut short.
+
+    :raises DataError: which of these it is not.
+    """
+    present(path)
+    end = ENDS.get(path.suffix.lower())
+    if end is not None:
+        with reading(path, "a whole picture"), path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL))
+            if end not in file.read():
+                raise DataError(f"{path}: expected a whole picture, found one without its end, truncated")
+    if path.suffix.lower() == ".wav":
+        samples(path)
+    return path
 
 
 def samples(path: Path) -> tuple[np.ndarray, int]:
@@ -53,21 +86,9 @@ def samples(path: Path) -> tuple[np.ndarray, int]:
 
     :raises DataError: no wav, another sample width, no samples, fewer than its header says.
     """
-    try:
-        with wave.open(str(path)) as file:
-            channels, width, rate, count = (
-                file.getnchannels(),
-                file.getsampwidth(),
-                file.getframerate(),
-                file.getnframes(),
-            )
-            raw = file.readframes(count)
-    except (OSError, EOFError, wave.Error) as error:
-        if isinstance(error, OSError) and not path.exists():
-            raise DataError(f"{path}: expected a file, found none") from error
-        if path.read_bytes()[: len(STUB)] == STUB:
-            raise _stubbed(path) from error
-        raise DataError(f"{path}: expected a wav file, found: {error or 'an early end'}") from error
+    with reading(path, "a wav file"), wave.open(str(path)) as file:
+        channels, width, rate, count, *_ = file.getparams()
+        raw = file.readframes(count)
     if width != 2:
         raise DataError(f"{path}: expected 16-bit samples, found {8 * width}-bit ones")
     if not count:
@@ -106,12 +127,8 @@ def text(path: Path, *, errors: str = "strict") -> str:
 
     :raises DataError: it cannot be read, is a stub or is not UTF-8.
     """
-    try:
+    with reading(path, "a file", empty=True):
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: expected a file, found: {error.strerror or error}") from error
-    if content.startswith(STUB):
-        raise DataError(f"{path}: expected the file itself, found a Git-LFS stub; run `git lfs pull` in its repository")
     try:
         return content.decode("utf-8-sig", errors=errors)
     except UnicodeDecodeError as error:
@@ -119,23 +136,46 @@ def text(path: Path, *, errors: str = "strict") -> str:
         raise DataError(f"{path}, line {line}: expected UTF-8 text, found byte {content[error.start]:#04x}") from error
 
 
+def json_of(path: Path) -> Any:  # noqa: ANN401 (whatever the file holds)
+    """What a JSON file holds.
+
+    :raises DataError: it cannot be read, or is no JSON.
+    """
+    content = text(path)
+    with reading(path, "JSON"):
+        return json.loads(content)
+
+
+def arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
+    """These arrays of an npz file, in this order.
+
+    :raises DataError: missing, damaged, or without one of them.
+    """
+    with reading(path, f"an npz file with {', '.join(names)}"), np.load(path, allow_pickle=False) as held:
+        return {name: held[name] for name in names}
+
+
 def rows(
     path: Path, *, delimiter: str = ",", quoted: bool = True, errors: str = "strict"
 ) -> Iterator[tuple[int, list[str]]]:
     """Line number and fields of every line that is not empty.
 
-    :raises DataError: it cannot be read, or a line cannot be cut into fields.
+    :raises DataError: it cannot be read, has no such line, or one that cannot be cut into fields.
     """
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    reader = csv.reader(io.StringIO(text(path, errors=errors)), delimiter=delimiter, quoting=quoting)
+    reader = csv.reader(io.StringIO(text(present(path), errors=errors)), delimiter=delimiter, quoting=quoting)
+    some = False
     try:
         for fields in reader:
             if fields:
+                some = True
                 yield reader.line_num, fields
     except csv.Error as error:
         raise DataError(
             f"{path}, line {reader.line_num}: expected fields between {delimiter!r}, found: {error}"
         ) from error
+    if not some:
+        raise DataError(f"{path}: expected lines of fields, found blank ones alone")
 
 
 def fields_of(path: Path, line: int, fields: list[str], count: int) -> list[str]:
@@ -146,6 +186,20 @@ def fields_of(path: Path, line: int, fields: list[str], count: int) -> list[str]
     if len(fields) != count:
         raise DataError(f"{path}, line {line}: expected {count} fields, found {len(fields)}")
     return fields
+
+
+def numbers_of(path: Path, line: int, fields: Iterable[str]) -> list[float]:
+    """The fields as finite numbers.
+
+    :raises DataError: naming file and line.
+    """
+    try:
+        found = [float(field) for field in fields]
+    except ValueError as error:
+        raise DataError(f"{path}, line {line}: expected numbers, found: {error}") from error
+    if strange := [value for value in found if not math.isfinite(value)]:
+        raise DataError(f"{path}, line {line}: expected finite numbers, found {strange[0]}")
+    return found
 
 
 def label_of(path: Path, line: int, label: str, classes: tuple[str, ...]) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmtheory.errors import DataError
 
-from ._files import STUB
+from ._files import reading
 
 
 def matrices(path: Path, *names: str) -> dict[str, np.ndarray]:
@@ -18,17 +18,8 @@ def matrices(path: Path, *names: str) -> dict[str, np.ndarray]:
     """
     from scipy.io import loadmat
 
-    try:
-        if path.read_bytes()[: len(STUB)] == STUB:
-            raise DataError(f"{path}: expected the file itself, found a Git-LFS stub; run `git lfs pull`")
+    with reading(path, "a MATLAB file"):
         held = loadmat(path)
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(f"{path}: expected a file, found: {error.strerror or error}") from error
-    except Exception as error:
-        # What the reader raises on damaged files has no common type: zlib's, struct's, its own.
-        raise DataError(f"{path}: expected a MATLAB file, found: {type(error).__name__}, {error}") from error
     if missing := [name for name in names if name not in held]:
         shown = sorted(k for k in held if not k.startswith("__"))
         raise DataError(f"{path}: expected variables {', '.join(names)}, found {shown}, no {missing[0]}")

@@ -12,7 +12,7 @@ from scipy.signal import resample_poly
 
 from mmtheory.errors import DataError
 
-from ._files import samples, sound
+from ._files import reading, samples, sound
 
 PICTURES = (".jpg", ".jpeg", ".png")
 CLIPS = (".mp4", ".flv", ".avi", ".mkv", ".webm")
@@ -23,14 +23,7 @@ def picture(path: Path, edge: int) -> np.ndarray:
 
     :raises DataError: missing, truncated, or no picture.
     """
-    from PIL import Image
-
-    sound(path)
-    try:
-        with Image.open(path) as held:
-            return _square(held.convert("RGB"), edge)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: expected a whole picture, found: {error}") from error
+    return _square(_converted(path, "RGB"), edge)
 
 
 def rgba(path: Path, edge: int) -> np.ndarray:
@@ -38,14 +31,14 @@ def rgba(path: Path, edge: int) -> np.ndarray:
 
     :raises DataError: missing, truncated, or no picture.
     """
+    return np.asarray(_converted(path, "RGBA").resize((edge, edge), 2), dtype=np.uint8).transpose(2, 0, 1)
+
+
+def _converted(path: Path, mode: str) -> Any:  # noqa: ANN401 (Pillow's picture, imported late)
     from PIL import Image
 
-    sound(path)
-    try:
-        with Image.open(path) as held:
-            return np.asarray(held.convert("RGBA").resize((edge, edge), 2), dtype=np.uint8).transpose(2, 0, 1)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: expected a whole picture, found: {error}") from error
+    with reading(sound(path), "a whole picture"), Image.open(path) as held:
+        return held.convert(mode)
 
 
 def _square(held: Any, edge: int) -> np.ndarray:  # noqa: ANN401 (Pillow's picture, imported late)
@@ -122,13 +115,10 @@ def _decoded(path: Path, kind: str) -> Iterator[Any]:
             f"{path}: expected PyAV to open clips, found none; pip install av, or extract frames and wav files first"
         ) from error
     count = 0
-    try:
-        with av.open(str(path)) as held:
-            for frame in held.decode(**{kind: 0}):
-                count += 1
-                yield frame
-    except (av.FFmpegError, IndexError, ValueError) as error:
-        raise DataError(f"{path}: expected a clip with {kind}, found: {error}") from error
+    with reading(path, f"a clip with {kind}"), av.open(str(path)) as held:
+        for frame in held.decode(**{kind: 0}):
+            count += 1
+            yield frame
     if not count:
         raise DataError(f"{path}: expected a clip with {kind}, found none in it")
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmtheory.errors import DataError
 
-from ._files import STUB
+from ._files import reading
 
 
 def _allowed() -> dict[tuple[str, str], Any]:
@@ -52,19 +52,8 @@ def unpickled(path: Path, *, encoding: str = "latin1") -> Any:  # noqa: ANN401 (
     :param encoding: of texts that Python 2 wrote.
     :raises DataError: missing, a stub, damaged, or holding anything but data; nothing of it was executed.
     """
-    try:
-        with path.open("rb") as file:
-            if file.read(len(STUB)) == STUB:
-                raise DataError(f"{path}: expected the file itself, found a Git-LFS stub; run `git lfs pull`")
-            file.seek(0)
-            return Unpickler(file, encoding=encoding).load()
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(f"{path}: expected a file, found: {error.strerror or error}") from error
-    except Exception as error:
-        # A damaged pickle can raise nearly anything while it is read.
-        raise DataError(f"{path}: expected a pickle of plain data, found: {error or type(error).__name__}") from error
+    with reading(path, "a pickle of plain data"), path.open("rb") as file:
+        return Unpickler(file, encoding=encoding).load()
 
 
 def unpickled_array(path: Path) -> Any:  # noqa: ANN401 (whatever the file holds)
@@ -74,22 +63,13 @@ def unpickled_array(path: Path) -> Any:  # noqa: ANN401 (whatever the file holds
     """
     from numpy.lib import format as npy
 
-    try:
+    with reading(path, "a .npy file of plain data"):
         raw = BytesIO(path.read_bytes())
         npy.read_magic(raw)
         shape, _, kind = npy.read_array_header_1_0(raw)
         if shape != () or kind != np.dtype(object):
             raise DataError(f"{path}: expected one object, found an array of shape {shape}")
         return Unpickler(raw, encoding="latin1").load().item()
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(f"{path}: expected a file, found: {error.strerror or error}") from error
-    except Exception as error:
-        # A damaged file can raise nearly anything while it is read.
-        raise DataError(
-            f"{path}: expected a .npy file of plain data, found: {error or type(error).__name__}"
-        ) from error
 
 
 def write_pickle(path: Path, value: object) -> Path:

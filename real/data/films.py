@@ -17,11 +17,10 @@ from typing import Any, ClassVar, final
 import numpy as np
 import torch
 
-from mmtheory.errors import DataError
 from mmtheory.rng import Stream
 
 from ._dataset import Index, Part, mark_double
-from ._files import sound
+from ._files import reading
 from ._tables import Table, TableDataset
 from ._words import WIDTH, hashed
 
@@ -62,14 +61,12 @@ class Films(TableDataset):
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 13652})
 
     def open_table(self) -> Table:
-        path = sound(self.root / "movies.db")
-        try:
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
-                films = base.execute(QUERY, (REVIEWS,)).fetchall()
-        except sqlite3.Error as error:
-            raise DataError(
-                f"{path}: expected an SQLite file with the tables omdb and tomatoes, found: {error}"
-            ) from error
+        path = self.root / "movies.db"
+        with (
+            reading(path, "an SQLite file with the tables omdb and tomatoes"),
+            closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base,
+        ):
+            films = base.execute(QUERY, (REVIEWS,)).fetchall()
         # Words take much more room than the file: they are hashed when they are read.
         self._said = [" ".join(part for part in film[2:6] if part) for film in films]
         y = torch.tensor([film[13] >= FRESH * film[14] for film in films]).long()

@@ -6,26 +6,22 @@ fourteen relevant labels, which is a task of its own: published mean average pre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import ClassVar, final
-
-import numpy as np
 
 from mmtheory.errors import DataError
 
-from ._dataset import Part, mark_double
+from ._dataset import mark_double
 from ._files import text
-from ._media import picture, write_picture
-from ._samples import Sample, SampleDataset
-from ._words import WIDTH, hashed
+from ._illustrated import Illustrated
+from ._media import write_picture
+from ._samples import Sample
 
 PICTURES = 25000
 
 
 @final
-class MirFlickr(SampleDataset):
+class MirFlickr(Illustrated):
     """A picture, and its tags as hashed words (many have none)."""
 
     name: ClassVar[str] = "mir-flickr"
@@ -40,9 +36,6 @@ class MirFlickr(SampleDataset):
     classes: tuple[str, ...] = (
         "baby", "bird", "car", "clouds", "dog", "female", "flower", "male", "night", "people", "portrait", "river", "sea", "tree",
     )  # fmt: skip
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
-        "image": Part((3, 224, 224), "image", "uint8"), "text": Part((WIDTH,)),
-    })  # fmt: skip
 
     def list_samples(self) -> list[Sample]:
         labels: dict[int, list[int]] = {}
@@ -67,9 +60,6 @@ class MirFlickr(SampleDataset):
     @staticmethod
     def _tags(path: Path) -> str:
         return " ".join(text(path, errors="replace").split())
-
-    def decode(self, modality: str, sample: Sample) -> np.ndarray:
-        return picture(self.path(sample, "image"), 224) if modality == "image" else hashed(str(sample.files["text"]))
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

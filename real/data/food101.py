@@ -7,22 +7,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, final
 
-import numpy as np
-
 from mmtheory.errors import DataError
 
-from ._dataset import Part, mark_double
-from ._files import fields_of, rows, text
-from ._media import picture, write_picture
-from ._samples import Sample, SampleDataset
+from ._dataset import mark_double
+from ._files import fields_of, rows
+from ._illustrated import Illustrated
+from ._media import write_picture
+from ._samples import Sample
 from ._splits import TEST, TRAIN
-from ._words import WIDTH, hashed
 
 PARTS = {"train": TRAIN, "test": TEST}
 
 
 @final
-class Food101(SampleDataset):
+class Food101(Illustrated):
     """Text as hashed words; the literature's BERT tokens need a vocabulary, which nothing here downloads."""
 
     name: ClassVar[str] = "food-101"
@@ -34,10 +32,6 @@ class Food101(SampleDataset):
     layout: ClassVar[tuple[str, ...]] = (
         "images/{train,test}/<label>/<label>_<n>.jpg", "texts_txt/<label>/<label>_<n>.txt or texts/{train,test}_titles.csv",
     )  # fmt: skip
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
-        "text": Part((WIDTH,)),
-        "image": Part((3, 224, 224), "image", "uint8"),
-    })  # fmt: skip
     splits: ClassVar[tuple[str, ...]] = ("official", "random")
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"classes": 101})
 
@@ -75,12 +69,6 @@ class Food101(SampleDataset):
                     )
                 titles[Path(name).name] = title
         return titles
-
-    def decode(self, modality: str, sample: Sample) -> np.ndarray:
-        held = sample.files[modality]
-        if modality == "image":
-            return picture(Path(held), 224)
-        return hashed(text(held, errors="replace") if isinstance(held, Path) else held)
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

@@ -15,7 +15,7 @@ from mmtheory.errors import DataError
 from mmtheory.rng import Stream
 
 from ._dataset import Index, Part, mark_double
-from ._files import sound
+from ._files import reading
 from ._tables import Table, TableDataset
 
 WIDTH = 192
@@ -36,15 +36,10 @@ class MnistHog(TableDataset):
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 5000})
 
     def open_table(self) -> Table:
-        path = sound(self.root / "multiview_mnist.hdf5")
+        path = self.root / "multiview_mnist.hdf5"
         names = ("Labels", *(f"View{i}" for i in range(len(VIEWS))))
-        try:
-            with _h5py(path).File(path, "r") as file:
-                held = {name: np.asarray(file[name]) for name in names}
-        except KeyError as error:
-            raise DataError(f"{path}: expected {', '.join(names)}, found: {error}") from error
-        except OSError as error:
-            raise DataError(f"{path}: expected an HDF5 file, found: {error}") from error
+        with reading(path, f"an HDF5 file with {', '.join(names)}"), _h5py(path).File(path, "r") as file:
+            held = {name: np.asarray(file[name]) for name in names}
         y = held["Labels"].astype(np.int64)
         x = {m: held[f"View{i}"] for i, m in enumerate(VIEWS)}
         if {v.shape for v in x.values()} != {(len(y), WIDTH)} or not ((y >= 0) & (y < 10)).all():

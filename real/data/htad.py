@@ -11,8 +11,7 @@ for a new person, and only differences between methods on the same splits should
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,12 +20,12 @@ from typing import ClassVar, final
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mmtheory.batch import Batch
 from mmtheory.errors import DataError
 
 from ._dataset import Dataset, Index, Part, mark_double
+from ._files import fields_of, label_of, numbers_of, rows
 
 PREFIXES = {"audio": "v1_", "accelerometer": "v2_"}
 WIDTHS = {"audio": 36, "accelerometer": 16}
@@ -55,44 +54,25 @@ def load(file: Path | None = None, *, samples: int | None = SAMPLES) -> Batch:
     :raises DataError: a missing file or column, a label outside the map, a number that is none, or a wrong count, naming line and column.
     """
     source = file or path()
-    try:
-        with source.open(newline="") as lines:
-            header, *rows = list(csv.reader(lines))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise DataError(f"{source}: expected a readable CSV file with a header, found: {error}") from error
-    columns = {m: [i for i, name in enumerate(header) if name.startswith(p)] for m, p in PREFIXES.items()}
+    header, *told = rows(source)
+    names = header[1]
+    columns = {m: [i for i, name in enumerate(names) if name.startswith(p)] for m, p in PREFIXES.items()}
     found = {m: len(c) for m, c in columns.items()}
-    if "class" not in header or found != WIDTHS:
+    if "class" not in names or found != WIDTHS:
         raise DataError(
-            f"{source}: expected columns class, {WIDTHS['audio']} of v1_ and {WIDTHS['accelerometer']} of v2_, found {found} and {header[:3]}…"
+            f"{source}: expected columns class, {WIDTHS['audio']} of v1_ and {WIDTHS['accelerometer']} of v2_, found {found} and {names[:3]}…"
         )
-    if samples is not None and len(rows) != samples:
-        raise DataError(f"{source}: expected {samples} rows, found {len(rows)}")
-    label = header.index("class")
-    x = {m: _numbers(source, header, rows, c) for m, c in columns.items()}
-    y = torch.tensor([_label(source, number, row, label) for number, row in enumerate(rows, 2)])
-    return Batch(x, y, ids=torch.arange(len(rows))).checked()
-
-
-def _numbers(source: Path, header: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int]) -> Tensor:
-    """The columns as float64, [n, d]."""
-    table: list[list[float]] = []
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            raise DataError(f"{source}, line {number}: expected {len(header)} fields, found {len(row)}")
-        try:
-            table.append([float(row[c]) for c in columns])
-        except ValueError as error:
-            raise DataError(f"{source}, line {number}: expected numbers, found: {error}") from error
-        if strange := [v for v in table[-1] if not math.isfinite(v)]:
-            raise DataError(f"{source}, line {number}: expected finite numbers, found {strange[0]}")
-    return torch.tensor(table, dtype=torch.float64)
-
-
-def _label(source: Path, number: int, row: Sequence[str], column: int) -> int:
-    if row[column] not in CLASSES:
-        raise DataError(f"{source}, line {number}: expected a class among {', '.join(CLASSES)}, found {row[column]!r}")
-    return CLASSES.index(row[column])
+    if samples is not None and len(told) != samples:
+        raise DataError(f"{source}: expected {samples} rows, found {len(told)}")
+    table = [(line, fields_of(source, line, fields, len(names))) for line, fields in told]
+    y = torch.tensor([label_of(source, line, fields[names.index("class")], CLASSES) for line, fields in table])
+    x = {
+        m: torch.tensor(
+            [numbers_of(source, line, [fields[c] for c in chosen]) for line, fields in table], dtype=torch.float64
+        )
+        for m, chosen in columns.items()
+    }
+    return Batch(x, y, ids=torch.arange(len(table))).checked()
 
 
 def write_double(file: Path, *, rows: int = 70, seed: int = 0) -> Path:

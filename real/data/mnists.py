@@ -15,6 +15,7 @@ from mmtheory.errors import DataError
 from mmtheory.rng import Stream
 
 from ._dataset import Index, Part, mark_double
+from ._files import present, reading
 from ._splits import TEST, TRAIN, VALIDATION, stratified
 from ._tables import Table, TableDataset
 
@@ -156,10 +157,8 @@ def _array(path: Path, rows: int | None = None) -> np.ndarray:
 
     :raises DataError: missing, damaged, or of another number of rows.
     """
-    try:
+    with reading(path, "an npy file"):
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: expected an npy file, found: {error}") from error
     if rows is not None and len(found) != rows:
         raise DataError(f"{path}: expected {rows} rows, one a label, found {len(found)}")
     return found
@@ -170,10 +169,7 @@ def _idx(path: Path, axes: int) -> np.ndarray:
 
     :raises DataError: missing or damaged.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: expected a file, found: {error.strerror}") from error
+    raw = present(path).read_bytes()
     whole = raw[:4] == bytes((0, 0, 8, axes)) and len(raw) > 4 + 4 * axes
     shape = tuple(np.frombuffer(raw[4 : 4 + 4 * axes], ">i4").tolist()) if whole else ()
     if not whole or len(raw) != 4 + 4 * axes + math.prod(shape):

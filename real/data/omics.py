@@ -18,7 +18,7 @@ from mmtheory.errors import DataError
 from mmtheory.rng import Stream
 
 from ._dataset import Index, Part, mark_double
-from ._files import fields_of, rows
+from ._files import fields_of, numbers_of, rows
 from ._tables import Table, TableDataset
 
 WIDTHS = {"rna": 200, "mirna": 100, "methylation": 400}
@@ -33,7 +33,7 @@ class Tcga(TableDataset):
 
     def open_table(self) -> Table:
         path = self.root / "target.csv"
-        _, *answers = list(rows(path))
+        _, *answers = rows(path)
         patients: list[str] = []
         y: list[int] = []
         for line, fields in answers:
@@ -73,10 +73,7 @@ def _measured(path: Path, width: int, patients: list[str]) -> np.ndarray:
         wanted = patients[len(table)] if len(table) < len(patients) else "no more patients"
         if patient != wanted:
             raise DataError(f"{path}, line {line}: expected {wanted}, as in target.csv, found {patient!r}")
-        try:
-            table.append([float(v) for v in values])
-        except ValueError as error:
-            raise DataError(f"{path}, line {line}: expected numbers, found: {error}") from error
+        table.append(numbers_of(path, line, values))
     if len(table) != len(patients):
         raise DataError(f"{path}: expected {len(patients)} patients, as in target.csv, found {len(table)}")
     return np.array(table)

@@ -15,23 +15,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, final
 
-import numpy as np
+from ._dataset import mark_double
+from ._files import reading
+from ._illustrated import Drawings
+from ._media import write_picture
+from ._samples import Sample
 
-from mmtheory.errors import DataError
-
-from ._dataset import Part, mark_double
-from ._media import rgba, write_picture
-from ._samples import Sample, SampleDataset
-from ._words import WIDTH, hashed
-
-EDGE = 64
 HEAD = 1 << 15
 """Bytes of an SVG in which its title is looked for."""
 TITLE = re.compile(r"<dc:title>\s*([^<]+?)\s*</dc:title>")
 
 
 @final
-class OpenClipart(SampleDataset):
+class OpenClipart(Drawings):
     """Drawings with their transparency, titles as hashed words."""
 
     name: ClassVar[str] = "openclipart"
@@ -45,10 +41,6 @@ class OpenClipart(SampleDataset):
         "animals", "buildings", "computer", "food", "geography", "office", "people", "plants", "recreation", "shapes", "signs_and_symbols",
         "tools", "transportation",
     )  # fmt: skip
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
-        "image": Part((4, EDGE, EDGE), "image", "uint8"),
-        "text": Part((WIDTH,)),
-    })  # fmt: skip
 
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 2283})
 
@@ -64,9 +56,6 @@ class OpenClipart(SampleDataset):
                     seen.add(key)
                     found.append(Sample(str(place), k, {"image": self.root / "png" / place, "text": said}))
         return found
-
-    def decode(self, modality: str, sample: Sample) -> np.ndarray:
-        return rgba(self.path(sample, "image"), EDGE) if modality == "image" else hashed(str(sample.files["text"]))
 
     @classmethod
     def write_double(cls, root: Path) -> Path:
@@ -87,10 +76,7 @@ def titled(drawing: Path) -> str:
 
     :raises DataError: it cannot be read.
     """
-    try:
-        with drawing.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError as error:
-        raise DataError(f"{drawing}: expected a file, found: {error.strerror or error}") from error
+    with reading(drawing, "a drawing"), drawing.open("rb") as file:
+        head = file.read(HEAD)
     match = TITLE.search(head.decode("utf-8", errors="replace"))
     return html.unescape(match[1]) if match else ""

@@ -17,7 +17,7 @@ import numpy as np
 from mmtheory.errors import DataError
 
 from ._dataset import Part, mark_double
-from ._files import text
+from ._files import json_of
 from ._samples import Sample, SampleDataset
 from ._splits import TEST, TRAIN, VALIDATION
 from ._words import WIDTH, hashed
@@ -106,10 +106,7 @@ def records(path: Path, *columns: str) -> list[dict[str, Any]]:
 
     :raises DataError: no such table, or one without these columns.
     """
-    try:
-        held = json.loads(text(path))
-    except ValueError as error:
-        raise DataError(f"{path}: expected JSON, found: {error}") from error
+    held = json_of(path)
     if not isinstance(held, dict) or not all(isinstance(held.get(c), dict) for c in columns):
         raise DataError(
             f"{path}: expected columns {', '.join(columns)}, found {sorted(held) if isinstance(held, dict) else type(held).__name__}"

@@ -7,37 +7,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, final
 
-import numpy as np
-
 from mmtheory.errors import DataError
 
-from ._dataset import Part, mark_double
-from ._files import fields_of, label_of, rows, text
-from ._media import picture, write_picture
-from ._samples import Sample, SampleDataset
+from ._dataset import mark_double
+from ._files import fields_of, label_of, rows
+from ._illustrated import Illustrated
+from ._media import write_picture
+from ._samples import Sample
 from ._splits import TEST, TRAIN, VALIDATION
-from ._words import WIDTH, hashed
 
 SENTIMENTS = ("positive", "neutral", "negative")
 
 
-class Tweets(SampleDataset):
-    """A text as hashed words, and a picture."""
-
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
-        "text": Part((WIDTH,)),
-        "image": Part((3, 224, 224), "image", "uint8"),
-    })  # fmt: skip
-
-    def decode(self, modality: str, sample: Sample) -> np.ndarray:
-        held = sample.files[modality]
-        if modality == "image":
-            return picture(Path(held), 224)
-        return hashed(text(held, errors="replace") if isinstance(held, Path) else held)
-
-
 @final
-class MvsaSingle(Tweets):
+class MvsaSingle(Illustrated):
     """One annotator's sentiments of text and picture, made one: equal ones stay, neutral gives way, opposites are dropped."""
 
     name: ClassVar[str] = "mvsa-single"
@@ -79,7 +62,7 @@ class MvsaSingle(Tweets):
 
 
 @final
-class Twitter2015(Tweets):
+class Twitter2015(Illustrated):
     """The target stands in the sentence as ``$T$`` and behind it."""
 
     name: ClassVar[str] = "twitter2015"

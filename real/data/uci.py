@@ -20,7 +20,7 @@ from mmtheory.errors import DataError
 from mmtheory.rng import Stream
 
 from ._dataset import Dataset, Index, Part, mark_double
-from ._files import text
+from ._files import numbers_of, text
 from ._mat import matrices
 
 VIEWS: Mapping[str, tuple[str, int]] = MappingProxyType({
@@ -109,11 +109,5 @@ def _table(path: Path, width: int, *, delimiter: str | None = None, skip: int = 
         fields = line.split(delimiter)
         if len(fields) != width:
             raise DataError(f"{path}, line {number}: expected {width} numbers, found {len(fields)}")
-        try:
-            row = [float(f) for f in fields]
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: expected numbers, found: {error}") from error
-        if not np.isfinite(row).all():
-            raise DataError(f"{path}, line {number}: expected finite numbers, found NaN or infinity")
-        table.append(row)
+        table.append(numbers_of(path, number, fields))
     return np.array(table)

@@ -29,7 +29,7 @@ def test_the_double_has_the_same_layout(tmp_path):
         (lambda t: t.rsplit(",", 1)[0] + "\n", "line 71: expected 53 fields, found 52"),
         (lambda t: t[: t.index("\n") + 1] + "eat_chips," + ",".join(["x"] * 52), "line 2: expected numbers"),
         (lambda t: t[: t.index("\n") + 1] + "eat_chips," + ",".join(["nan"] * 52), "expected finite numbers"),
-        (lambda t: "", "expected a readable CSV file"),
+        (lambda t: "", "expected content, found an empty file"),
     ],
 )
 def test_a_broken_file_is_told_with_its_line(tmp_path, broken, sentence):

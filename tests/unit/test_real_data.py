@@ -157,7 +157,7 @@ def test_a_broken_view_is_told_with_its_line(tmp_path, file, broken, sentence):
             lambda f: f.write_bytes(f.read_bytes()[:40] + bytes(4)),
             "3_george_5.wav: expected sound, found a wav file of zero",
         ),
-        (lambda f: f.write_bytes(b""), "3_george_5.wav: expected a wav file"),
+        (lambda f: f.write_bytes(b""), "3_george_5.wav: expected content, found an empty file"),
         (lambda f: f.write_text("version https://git-lfs.github.com/spec/v1\n"), "3_george_5.wav: .*Git-LFS stub"),
         (lambda f: f.rename(f.with_name("three.wav")), "three.wav: expected a name like"),
         (lambda f: f.unlink(), "expected 120 samples, found 119"),

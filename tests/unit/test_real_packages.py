@@ -142,7 +142,7 @@ def without_category(root):
         ("tcga-lgg", replaced("mirna.csv", "TCGA-000,", "TCGA-000,x"), "mirna.csv, line 2: expected numbers"),
         ("tcga-lgg", replaced("target.csv", "TCGA-023,1\n", ""), "line 25: expected no more patients"),
         ("mnist-hog", lambda root: (root / "multiview_mnist.hdf5").write_bytes(b"not it"), "expected an HDF5 file"),
-        ("mnist-hog", without_labels, "expected Labels, View0"),
+        ("mnist-hog", without_labels, "expected an HDF5 file with Labels, View0"),
         ("mnist-hog", labels_above, "labels 0 to 9"),
         ("films", lambda root: (root / "movies.db").write_bytes(b"not it" * 99), "expected an SQLite file"),
         ("films", without_table, "no such table: tomatoes"),

@@ -20,6 +20,8 @@ Values = Mapping[str, Tensor]
 def beside(stream: Stream) -> Stream:
     """The claim's own stream, of a control's: controls are confronted with the very runs that the claim is, whatever that decides.
 
+    A claim and its controls are judged each by its own error probability, which holds whether or not they look at the same runs.
+
     >>> beside(Stream(0, ("P1", "control", "it shrinks"))) == Stream(0, ("P1",))
     True
     """

@@ -83,7 +83,7 @@ PROJECTION_CONTROL = prediction(
         "beyond the control": (BEYOND, -0.015),
         "below the control": (BELOW, -0.015),
     },
-    wrong={"by a point at any rate": ("two modalities", (lifted(rate=", rate 0.02"), 0.01))},
+    wrong={"at any rate": ("two modalities", (lifted(rate=", rate 0.02"), 0.005))},
     first=64,
     most=256,
 )

@@ -47,28 +47,31 @@ class Interaction(nn.Module):
                 f"interaction: expected two modalities or more and d, tokens, layers >= 1, found {', '.join(widths) or 'none'}, {d}, {tokens}, {layers}"
             )
         self.tokens = tokens
-        self.lifts, self.outs = (
-            nn.ModuleDict({m: Dense(*self._sizes(w, d, way), draws=draws, name=f"{way} {m}", dtype=dtype) for m, w in widths.items()})
-            for way in ("lift", "out")
-        )  # fmt: skip
+        self.lifts = nn.ModuleDict(
+            {m: Dense(w, tokens * d, draws=draws, name=f"lift {m}", dtype=dtype) for m, w in widths.items()}
+        )
+        self.outs = nn.ModuleDict(
+            {m: Dense(d, w, draws=draws, name=f"out {m}", dtype=dtype) for m, w in widths.items()}
+        )
         self.blocks = nn.ModuleList(
             Block(d, heads, draws=draws, name=f"interaction {i}", dtype=dtype) for i in range(layers)
         )
 
-    def _sizes(self, width: int, d: int, way: str) -> tuple[int, int]:
-        return (width, self.tokens * d) if way == "lift" else (d, width)
-
     def forward(self, features: Features, present: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        there = {m: p.unsqueeze(-1) for m, p in (present or {}).items() if m in features}
         names = sorted(features)
-        there = {m: p[..., None, None] for m, p in (present or {}).items() if m in features}
-        lifted = [self.lifts[m](features[m]).unflatten(-1, (self.tokens, -1)) for m in names]
-        h = torch.cat(lifted, -2)
-        keep = torch.cat([there.get(m, torch.ones_like(t[..., :1, :1])).expand(t.shape).to(h.dtype) for m, t in zip(names, lifted, strict=True)], -2) if there else None  # fmt: skip
+        h = torch.cat([self.lifts[m](features[m]).unflatten(-1, (self.tokens, -1)) for m in names], -2)
+        heard = self._heard([there.get(m) for m in names], h)
         for block in self.blocks:
-            h = block(h if keep is None else h * keep)
+            h = block(h if heard is None else h * heard)
         gained = dict(zip(names, h.split(self.tokens, -2), strict=True))
-        found: dict[str, Tensor] = {}
-        for m, z in features.items():
-            step = self.outs[m](gained[m].amax(-2))
-            found[m] = z + (torch.where(there[m].squeeze(-1), step, 0.0) if m in there else step)
-        return found
+        steps = {m: self.outs[m](gained[m].amax(-2)) for m in features}
+        return {m: z + (torch.where(there[m], steps[m], 0.0) if m in there else steps[m]) for m, z in features.items()}
+
+    def _heard(self, there: list[Tensor | None], h: Tensor) -> Tensor | None:
+        """One for each token that is there and zero for the others, [*batch_shape, n, M tokens, 1]; None if all are."""
+        masks = [p for p in there if p is not None]
+        if not masks:
+            return None
+        of_each = torch.cat([torch.ones_like(masks[0]) if p is None else p for p in there], -1)
+        return of_each.repeat_interleave(self.tokens, -1).unsqueeze(-1).to(h.dtype)

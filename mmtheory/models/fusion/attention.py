@@ -17,7 +17,7 @@ from ._fusion import Features, Fusion, check_features, parameter, several
 
 
 class _Tokens(Fusion):
-    """What attention fusions share: features to tokens before, the mean of one head a modality after."""
+    """What attention fusions share: features to tokens before, blocks of its own for each modality, the mean of one head a modality after."""
 
     def __init__(
         self,
@@ -28,19 +28,29 @@ class _Tokens(Fusion):
         name: str,
         d: int,
         tokens: int,
+        heads: int,
         layers: int,
+        cross: bool,
         dtype: torch.dtype,
     ) -> None:
         super().__init__()
         if min(tokens, layers, d) < 1:
             raise ArgumentError(f"{name}: expected tokens, layers and d >= 1, found {tokens}, {layers}, {d}")
-        self.widths, self.classes, self.tokens = several(widths, name), classes, tokens
+        self.widths, self.classes = several(widths, name), classes
+        self.tokens, self.layers = tokens, layers
         self.lifts = nn.ModuleDict(
             {m: Dense(w, tokens * d, draws=draws, name=f"lift {m}", dtype=dtype) for m, w in widths.items()}
         )
         self.heads = nn.ModuleDict(
             {m: Dense(d, classes, draws=draws, name=f"head {m}", dtype=dtype) for m in widths}
         )  # fmt: skip
+        self.blocks = nn.ModuleDict(
+            {
+                f"{m} {i}": Block(d, heads, draws=draws, name=f"block {m} {i}", cross=cross, dtype=dtype)
+                for m in widths
+                for i in range(layers)
+            }
+        )
 
     def lifted(self, features: Features) -> dict[str, Tensor]:
         """The tokens of every modality, [*batch, n, tokens, d]."""
@@ -83,16 +93,9 @@ class CrossAttention(_Tokens):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(
-            widths, classes, draws=draws, name="cross-attention", d=d, tokens=tokens, layers=layers, dtype=dtype
-        )
-        self.blocks = nn.ModuleDict(
-            {
-                f"{m} {i}": Block(d, heads, draws=draws, name=f"block {m} {i}", cross=True, dtype=dtype)
-                for m in widths
-                for i in range(layers)
-            }
-        )
-        self.layers = layers
+            widths, classes, draws=draws, name="cross-attention", d=d, tokens=tokens, heads=heads, layers=layers,
+            cross=True, dtype=dtype,
+        )  # fmt: skip
 
     def forward(self, features: Features) -> Tensor:
         tokens = self.lifted(features)
@@ -133,19 +136,12 @@ class Bottleneck(_Tokens):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(
-            widths, classes, draws=draws, name="bottleneck", d=d, tokens=tokens, layers=layers, dtype=dtype
-        )
+            widths, classes, draws=draws, name="bottleneck", d=d, tokens=tokens, heads=heads, layers=layers,
+            cross=False, dtype=dtype,
+        )  # fmt: skip
         if bottlenecks < 1:
             raise ArgumentError(f"bottleneck: expected at least one shared token, found {bottlenecks}")
         self.shared = parameter(draws, "shared tokens", bottlenecks, d, bound=1.0, dtype=dtype)
-        self.blocks = nn.ModuleDict(
-            {
-                f"{m} {i}": Block(d, heads, draws=draws, name=f"block {m} {i}", dtype=dtype)
-                for m in widths
-                for i in range(layers)
-            }
-        )
-        self.layers = layers
 
     def forward(self, features: Features) -> Tensor:
         tokens = self.lifted(features)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 import torch
 from hypothesis import given
@@ -129,25 +131,25 @@ def test_rankings_are_means_over_the_lists_that_have_anything_to_find(seed, list
         assert perfect["map"] is None
 
 
-def trained(method, **more):
+def trained(method, names="ab", **more):
     def build(draws):
-        encoders = {m: MLPEncoder((4, 6), draws=draws, name=m, dtype=torch.float64) for m in "ab"}
-        return MultimodalModel(encoders, FUSIONS["concat"](dict.fromkeys("ab", 6), 3, draws=draws, dtype=torch.float64), batch_shape=draws.batch_shape)  # fmt: skip
+        encoders = {m: MLPEncoder((4, 6), draws=draws, name=m, dtype=torch.float64) for m in names}
+        return MultimodalModel(encoders, FUSIONS["concat"](dict.fromkeys(names, 6), 3, draws=draws, dtype=torch.float64), batch_shape=draws.batch_shape)  # fmt: skip
 
     draws = Stream(5).draws(range(2))
     shared = draws.normal("z", 40, 4)
-    x = {m: shared + 0.3 * draws.normal(m, 40, 4) for m in "ab"}
+    x = {m: shared + 0.3 * draws.normal(m, 40, 4) for m in names}
     data = Batch(x, (shared[..., 0] > 0).long() + (shared[..., 1] > 0).long())
     told = {"epochs": 60, "batch_size": 20, "lr": 0.01, "optimiser": "adam", **more}
     return Trainer(build, method, data, settings=Settings(**told), stream=Stream(2), replicates=range(2)).run(), data
 
 
 @torch.no_grad()
-def similarities(trainer, data):
+def similarities(trainer, data, one="a", other="b"):
     """Mean cosine of pairs and of strangers in the common space."""
     z = trainer.model.encode(data.x)
     codes = trainer.method.codes(trainer.auxiliary, z)
-    s = codes["a"] @ codes["b"].mT
+    s = codes[one] @ codes[other].mT
     own = torch.eye(data.n, dtype=torch.bool)
     return float(s[:, own].mean()), float(s[:, ~own].mean())
 
@@ -157,6 +159,20 @@ def test_contrasting_parts_strangers_and_the_kept_diagonal_holds_pairs_at_one_ha
     held, kept = similarities(*trained(MRHP(4.0, layers=0, keep_diagonal=True)))
     assert abs(held - 0.5) < 0.02
     assert pairs - strangers > 2 * (held - kept) > 0
+
+
+@pytest.mark.parametrize("names", ["abc", "abcd"])
+def test_all_pairs_of_modalities_are_contrasted_alike(names):
+    """The loss is the mean over pairs and directions, written out; trained by it, every pair tells its own from strangers better."""
+    (trainer, data), (before, _) = (trained(MRHP(4.0, layers=0), names, epochs=epochs) for epochs in (60, 0))
+    step = Step(trainer.model, trainer.auxiliary, data, Phase(), 0, 0, lambda: Stream(0).draws(range(2)))
+    step.features = trainer.model.encode(data.x)
+    codes = trainer.method.codes(trainer.auxiliary, step.features)
+    ways = [adaptive_contrastive(codes[m] @ codes[k].mT) for m in names for k in names if m != k]
+    assert torch.allclose(trainer.method.contrastive(step), sum(ways) / len(ways) / 256)
+    for m, k in combinations(names, 2):
+        gaps = [pairs - strangers for pairs, strangers in (similarities(t, data, m, k) for t in (before, trainer))]
+        assert gaps[1] > 0.05 + gaps[0]
 
 
 def test_only_relevant_classes_are_contrasted():

@@ -138,7 +138,9 @@ class Dataset(ABC):
         seen: set[str] = set()
         for row, name in enumerate(index.ids):
             if name in seen:
-                raise DataError(f"{self.name}: expected every id once, found {name!r} twice, again as sample {row}")
+                raise DataError(
+                    f"{self.origin(row)}: expected every id once, found {name!r} twice, again as sample {row}"
+                )
             seen.add(name)
         for what, wanted in self.expected_counts().items():
             found = self._count(index, what)
@@ -156,6 +158,14 @@ class Dataset(ABC):
 
         :raises DataError: a file that cannot be decoded, by name.
         """
+
+    def origin(self, row: int, modality: str = "") -> str:
+        """Where a sample, or one modality of it, was read from: the file, with its line where it has lines."""
+        return str(self._root or self.name)
+
+    def looks(self) -> Iterator[range]:
+        """The samples that ``check`` decodes: what costs little."""
+        yield range(min(2, len(self.index)))
 
     def files(self) -> Iterator[Path]:
         """Every file that ``read`` opens, for the layout check."""
@@ -251,12 +261,12 @@ class Dataset(ABC):
         part = self.modalities[modality]
         if values.shape != (len(rows), *part.shape):
             raise DataError(
-                f"{self.name}: expected {modality} of shape {part.shape} a sample, found {values.shape[1:]} in samples {rows.start} to {rows.stop}"
+                f"{self.origin(rows.start, modality)}: expected {modality} of shape {part.shape} a sample, found {values.shape[1:]} in samples {rows.start} to {rows.stop}"
             )
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             bad = int((~np.isfinite(values)).reshape(len(rows), -1).any(1).argmax())
             raise DataError(
-                f"{self.name}: expected finite numbers, found NaN or infinity in {modality} of sample {self.index.ids[rows[bad]]!r}"
+                f"{self.origin(rows[bad], modality)}: expected finite numbers, found NaN or infinity in {modality} of sample {self.index.ids[rows[bad]]!r}"
             )
         return np.ascontiguousarray(values, dtype=part.dtype)
 
@@ -269,7 +279,10 @@ class Dataset(ABC):
 
         index = self.index
         files = sum(1 for _ in map(sound, self.files()))
-        self.read(range(min(2, len(index))))
+        for rows in self.looks():
+            found = self.read(rows)
+            for m in self.modalities:
+                self.verified(m, found[m], rows)
         parts: dict[str, Any] = {}
         for split in self.offered:
             codes = self.codes(split)

@@ -23,6 +23,7 @@ class Sample:
     """One sample: its id, class, what it is decoded from, the part it has in published splits, the groups it belongs to.
 
     :param files: modality → file, or folder of frames; a text stands for itself.
+    :param place: the file and line that tell of it; "" where it is found by its own name.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Sample:
     files: Mapping[str, Path | str]
     parts: Mapping[str, int] = field(default_factory=dict[str, int])
     groups: Mapping[str, str] = field(default_factory=dict[str, str])
+    place: str = ""
 
 
 class SampleDataset(Dataset):
@@ -70,6 +72,11 @@ class SampleDataset(Dataset):
 
     def read(self, rows: range) -> dict[str, np.ndarray]:
         return {m: np.stack([self.decode(m, self.samples[r]) for r in rows]) for m in self.modalities}
+
+    def origin(self, row: int, modality: str = "") -> str:
+        sample = self.samples[row]
+        held = sample.files.get(modality)
+        return str(held) if isinstance(held, Path) else sample.place or super().origin(row)
 
     def files(self) -> Iterator[Path]:
         for sample in self.samples:

@@ -35,6 +35,8 @@ KINETICS = (
     "playing_organ playing_piano playing_saxophone playing_trombone playing_trumpet playing_violin playing_xylophone "
     "ripping_paper shoveling_snow shuffling_cards singing stomping_grapes tap_dancing tapping_guitar tapping_pen tickling "
 )
+NAMED = {"train": ("train",), "val": ("val", "validate"), "test": ("test",)}
+"""What Kinetics' files call their part."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Listed:
     stems: tuple[str, ...]
     label: int
     part: int
+    place: str
 
 
 class Clips(SampleDataset):
@@ -76,10 +79,14 @@ class Clips(SampleDataset):
         for stem in clip.stems:
             images, wav = self.root / "Image-01-FPS" / stem, self.root / "Audio" / f"{stem}.wav"
             if images.is_dir() and wav.exists():
-                return Sample(clip.name, clip.label, {"audio": wav, "video": images}, {"official": clip.part})
+                return Sample(
+                    clip.name, clip.label, {"audio": wav, "video": images}, {"official": clip.part}, place=clip.place
+                )
             whole = first_of([p for folder in self.folders if (p := clip_in(self.root / folder, stem))])
             if whole is not None:
-                return Sample(clip.name, clip.label, {"audio": whole, "video": whole}, {"official": clip.part})
+                return Sample(
+                    clip.name, clip.label, {"audio": whole, "video": whole}, {"official": clip.part}, place=clip.place
+                )
         return None
 
     def check(self) -> dict[str, Any]:
@@ -111,17 +118,20 @@ class KineticsSounds(Clips):
         for file, part in (("train", TRAIN), ("val", VALIDATION), ("test", TEST)):
             path = self.root / "annotations" / f"{file}.csv"
             for line, fields in rows(path):
-                label, video, start, end, *_ = fields_of(path, line, fields, 5)
+                label, video, start, end, told = fields_of(path, line, fields, 5)
                 if line == 1:
                     if fields != self.header:
                         raise DataError(
                             f"{path}, line 1: expected columns {','.join(self.header)}, found {','.join(fields)}"
                         )
                     continue
+                if told not in NAMED[file]:
+                    raise DataError(f"{path}, line {line}: expected {NAMED[file][0]}, the file's part, found {told!r}")
                 word = label.strip().replace(" ", "_")
                 if word in self.classes:
                     stem = f"{video}_{whole(path, line, start):06d}_{whole(path, line, end):06d}"
-                    yield Listed(stem, (stem, f"{label}/{stem}", f"{word}/{stem}"), self.classes.index(word), part)
+                    stems = (stem, f"{label}/{stem}", f"{word}/{stem}")
+                    yield Listed(stem, stems, self.classes.index(word), part, f"{path}, line {line}")
 
     @classmethod
     def write_double(cls, root: Path) -> Path:
@@ -167,7 +177,7 @@ class Ave(Clips):
                 number = label_of(path, line, label, self.classes)
                 if video not in seen:
                     seen.add(video)
-                    yield Listed(video, (video,), number, part)
+                    yield Listed(video, (video,), number, part, f"{path}, line {line}")
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

@@ -40,9 +40,9 @@ class Wikipedia(TableDataset):
         path = self.root / "raw_features.mat"
         held = matrices(path, "I_tr", "I_te", "T_tr", "T_te")
         named = [n.strip() for n in text(self.root / "categories.list").split("\n") if n.strip()]
-        if len(named) != len(self.classes):
+        if named != list(self.classes):
             raise DataError(
-                f"{self.root / 'categories.list'}: expected {len(self.classes)} categories, found {len(named)}"
+                f"{self.root / 'categories.list'}: expected the categories {', '.join(self.classes)}, found {', '.join(named)}"
             )
         names: list[str] = []
         y: list[int] = []
@@ -63,7 +63,8 @@ class Wikipedia(TableDataset):
                         f"{path}: expected {len(y) - before} rows of {m}_{end}, one a line of {listed.name}, found {len(held[f'{m}_{end}'])}"
                     )
         x = {m: np.concatenate([held[f"{k}_tr"], held[f"{k}_te"]]) for m, k in (("image", "I"), ("text", "T"))}
-        return Table(x, Index(tuple(names), torch.tensor(y), {}, {"official": torch.tensor(codes)}))
+        index = Index(tuple(names), torch.tensor(y), {}, {"official": torch.tensor(codes)})
+        return Table(x, index, {"": listed, **dict.fromkeys(x, path)})
 
     @classmethod
     def write_double(cls, root: Path) -> Path:
@@ -110,7 +111,8 @@ class Scene15(TableDataset):
         if not ((y >= 0) & (y < 15)).all():
             raise DataError(f"{path}: expected labels 1 to 15, found {sorted(set((y + 1).tolist()))}")
         names = tuple(f"scene {i}" for i in range(len(y)))
-        return Table(dict(zip(self.modalities, views, strict=True)), Index(names, torch.from_numpy(y)))
+        x = dict(zip(self.modalities, views, strict=True))
+        return Table(x, Index(names, torch.from_numpy(y)), dict.fromkeys(x, path))
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 import torch
 
+from mmtheory.errors import DataError
 from mmtheory.rng import Stream
 
 from ._dataset import Index, Part, mark_double
@@ -69,11 +70,12 @@ class Films(TableDataset):
             films = base.execute(QUERY, (REVIEWS,)).fetchall()
         # Words take much more room than the file: they are hashed when they are read.
         self._said = [" ".join(part for part in film[2:6] if part) for film in films]
+        numbers = np.array([_numbers(path, film) for film in films]).reshape(-1, NUMBERS)
         y = torch.tensor([film[13] >= FRESH * film[14] for film in films]).long()
         index = Index(
             tuple(str(film[0]) for film in films), y, {"film": tuple(film[1] or str(film[0]) for film in films)}
         )
-        return Table({"numbers": np.array([_numbers(film[6:13]) for film in films]).reshape(-1, NUMBERS)}, index)
+        return Table({"numbers": numbers}, index, dict.fromkeys(["", *self.modalities], path))
 
     def read(self, rows: range) -> dict[str, np.ndarray]:
         found, said = super().read(rows), self._said[rows.start : rows.stop]
@@ -101,9 +103,19 @@ class Films(TableDataset):
         return mark_double(root, samples=59)
 
 
-def _numbers(film: Sequence[Any]) -> list[float]:
-    """Year to country of one film as numbers."""
-    year, runtime, released, genre, rating, language, country = film
+def _numbers(path: Path, film: Sequence[Any]) -> list[float]:
+    """Year to country of one film as numbers.
+
+    :raises DataError: a column of another type, naming the film.
+    """
+    year, runtime, released, genre, rating, language, country, fresh, reviews = film[6:]
+    numeric = (year, runtime or 0, fresh, reviews)
+    if not all(isinstance(v, (int, float)) for v in numeric) or not all(
+        isinstance(v or "", str) for v in (released, genre, rating, language, country)
+    ):
+        raise DataError(
+            f"{path}: expected numbers and words in their columns of film {film[0]}, found {list(film[6:])}"
+        )
     month = int(released[5:7]) if released else 0
     genres, countries = (set((told or "").split(", ")) for told in (genre, country))
     return [

@@ -12,7 +12,7 @@ from typing import ClassVar, final
 from mmtheory.errors import DataError
 
 from ._dataset import mark_double
-from ._files import text
+from ._files import present, text
 from ._illustrated import Illustrated
 from ._media import write_picture
 from ._samples import Sample
@@ -41,7 +41,7 @@ class MirFlickr(Illustrated):
         labels: dict[int, list[int]] = {}
         for k, label in enumerate(self.classes):
             path = self.root / "mirflickr25k_annotations_v080" / f"{label}_r1.txt"
-            for line, row in enumerate(text(path).splitlines(), 1):
+            for line, row in enumerate(text(present(path)).splitlines(), 1):
                 if row.strip():
                     if not row.strip().isdigit() or not 1 <= int(row) <= PICTURES:
                         raise DataError(f"{path}, line {line}: expected a picture 1 to {PICTURES}, found {row!r}")
@@ -68,9 +68,9 @@ class MirFlickr(Illustrated):
         tags = root / "mirflickr" / "meta" / "tags"
         tags.mkdir(parents=True, exist_ok=True)
         for k, label in enumerate(cls.classes):
-            own = [k + 1, k + 15, k + 29] if k < 6 else []
+            own = [k + 1, k + 15, k + 29, k + 43]
             (folder / f"{label}_r1.txt").write_text("".join(f"{i}\n" for i in [*own, 99] if i != 99 or k < 2))
-            for i in own:
+            for i in [*own, 99]:
                 write_picture(root / "mirflickr" / f"im{i}.jpg", i, tint=30 * k)
                 (tags / f"tags{i}.txt").write_text(f"{label}\r\nphoto\r\n" if i % 5 else "")
-        return mark_double(root, samples=18)
+        return mark_double(root, samples=56)

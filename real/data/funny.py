@@ -65,14 +65,18 @@ class UrFunny(TableDataset):
                     f"{labels}: expected 0 or 1 for {name}, found {told.get(name) if isinstance(told, dict) else told}"
                 )
             y.append(int(told[name]))
-        x = {m: self._steps(m, names) for m in self.modalities}
+        files = {m: self._file(m) for m in self.modalities}
+        x = {m: self._steps(m, file, names) for m, file in files.items()}
         index = Index(tuple(map(str, names)), torch.tensor(y), {}, {"official": torch.tensor(codes)})
-        return Table(x, index)
+        return Table(x, index, {**files, "": folds})
 
-    def _steps(self, modality: str, names: Sequence[Any]) -> np.ndarray:
-        """[n, 40, d] of one modality: the last words, zeros in front."""
+    def _file(self, modality: str) -> Path:
+        """Where a modality lies: the data set's own page spells one file in two ways."""
         candidates = [self.root / f"{file}.pkl" for file in FILES[modality]]
-        path = next((p for p in candidates if p.exists()), candidates[0])
+        return next((p for p in candidates if p.exists()), candidates[0])
+
+    def _steps(self, modality: str, path: Path, names: Sequence[Any]) -> np.ndarray:
+        """[n, 40, d] of one modality: the last words, zeros in front."""
         held = unpickled(path)
         vectors = (
             np.asarray(unpickled(self.root / "word_embedding_list.pkl"), dtype=np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from mmtheory.errors import DataError
 from mmtheory.rng import Stream
 
 from ._dataset import Part, mark_double
-from ._files import text
+from ._files import numbers_of, text
 from ._media import clip_in, first_of, frames, spread, write_picture
 from ._samples import Sample, SampleDataset
 from ._splits import TEST, TRAIN
@@ -24,7 +23,7 @@ NTU = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 SUBJECTS = {1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38}
 TRUNK = (1, 20, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18, 1, 7, 7, 11, 11)
 """The joint that each of the 25 hangs on (counted from 0), which makes a bone of it."""
-STEPS, BODIES = 64, 2
+STEPS, BODIES, JOINTS = 64, 2, 25
 FIELD = re.compile(r"(\w+):(\w+):(\d+):(\d+)")
 
 
@@ -52,6 +51,8 @@ class Ntu60(SampleDataset):
         {"xsub train": 40091, "xsub test": 16487, "xview train": 37646, "xview test": 18932}
     )
 
+    _last: tuple[str, np.ndarray] = ("", np.empty(0))
+
     def list_samples(self) -> list[Sample]:
         listed = self.root / "NTU_RGBD_samples_with_missing_skeletons.txt"
         missing = (
@@ -76,7 +77,9 @@ class Ntu60(SampleDataset):
         return found
 
     def decode(self, modality: str, sample: Sample) -> np.ndarray:
-        joints = skeletons(self.path(sample, modality))
+        if self._last[0] != sample.name:  # the three modalities of a sample are one file
+            self._last = (sample.name, skeletons(self.path(sample, modality)))
+        joints = self._last[1]
         if modality == "bone":
             joints = joints - joints[:, :, list(TRUNK)]
         elif modality == "motion":
@@ -102,7 +105,6 @@ class Ntu60(SampleDataset):
         return mark_double(root, samples=24, xsub_train=12, xview_train=16)
 
 
-@functools.lru_cache(maxsize=2)
 def skeletons(path: Path) -> np.ndarray:
     """Joints [64, 2, 25, 3] of the two bodies that move most, resampled in time, relative to the first spine.
 
@@ -111,23 +113,26 @@ def skeletons(path: Path) -> np.ndarray:
     lines = text(path).splitlines()
     at = 0
 
-    def numbers(count: int) -> list[float]:
+    def numbers(count: int, used: int = 1) -> list[float]:
         nonlocal at
         row = lines[at].split() if at < len(lines) else []
         at += 1
-        try:
-            if len(row) < count:
-                raise DataError(f"{path}, line {at}: expected {count} numbers, found {len(row)}, truncated")
-            return [float(v) for v in row]
-        except ValueError as error:
-            raise DataError(f"{path}, line {at}: expected numbers, found: {error}") from error
+        if len(row) != count:
+            raise DataError(f"{path}, line {at}: expected {count} numbers, found {len(row)}")
+        # What is not used of a joint, its place in the pictures, may be lost there.
+        return numbers_of(path, at, row[:used])
+
+    def joints() -> list[list[float]]:
+        if (told := numbers(1)[0]) != JOINTS:
+            raise DataError(f"{path}, line {at}: expected {JOINTS} joints, found {told:g}")
+        return [numbers(12, used=3) for _ in range(JOINTS)]
 
     bodies: dict[float, dict[int, list[list[float]]]] = {}
     count = int(numbers(1)[0])
     for frame in range(count):
         for _ in range(int(numbers(1)[0])):
             body = numbers(10)[0]
-            bodies.setdefault(body, {})[frame] = [numbers(12)[:3] for _ in range(int(numbers(1)[0]))]
+            bodies.setdefault(body, {})[frame] = joints()
     if not bodies:
         raise DataError(f"{path}: expected a body, found none in {count} frames")
     whole = np.zeros((len(bodies), count, 25, 3))
@@ -183,7 +188,14 @@ class NvGesture(SampleDataset):
                     files[m] = self.need(held, f"{folder / spans[key][2]}.avi, which {path.name}, line {line} names")
                     self._spans[f"{name} {m}"] = slice(int(spans[key][3]), int(spans[key][4]))
                 found.append(
-                    Sample(name, int(label[1]) - 1, files, {"official": code}, {"subject": folder.name.split("_")[0]})
+                    Sample(
+                        name,
+                        int(label[1]) - 1,
+                        files,
+                        {"official": code},
+                        {"subject": folder.name.split("_")[0]},
+                        f"{path}, line {line}",
+                    )
                 )
         return found
 

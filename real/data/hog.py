@@ -47,7 +47,7 @@ class MnistHog(TableDataset):
             raise DataError(
                 f"{path}: expected views [{len(y)}, {WIDTH}] and labels 0 to 9, found {found}, {np.unique(y).tolist()}"
             )
-        return Table(x, Index(tuple(f"digit {i}" for i in range(len(y))), torch.from_numpy(y)))
+        return Table(x, Index(tuple(f"digit {i}" for i in range(len(y))), torch.from_numpy(y)), dict.fromkeys(x, path))
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

@@ -17,7 +17,7 @@ from mmtheory.errors import DataError
 from mmtheory.rng import Stream
 
 from ._dataset import Part, mark_double
-from ._files import text, write_wav
+from ._files import present, text, write_wav
 from ._media import wave_of
 from ._samples import Sample, SampleDataset
 from ._sound import mel_grid
@@ -54,9 +54,13 @@ class Iemocap(SampleDataset):
         return [s for session in sorted(top.glob("Session[1-5]")) for s in self._session(session)]
 
     def _session(self, session: Path) -> Iterator[Sample]:
-        for file in sorted((session / "dialog" / "EmoEvaluation").glob("*.txt")):
+        told = session / "dialog" / "transcriptions"
+        # By their first letters: macOS left hidden twins of some files in the release.
+        for words in sorted(told.glob("Ses*.txt")):
+            present(session / "dialog" / "EmoEvaluation" / words.name)
+        for file in sorted((session / "dialog" / "EmoEvaluation").glob("Ses*.txt")):
             said: dict[str, str] | None = None
-            for line, row in enumerate(text(file, errors="replace").splitlines(), 1):
+            for line, row in enumerate(text(present(file), errors="replace").splitlines(), 1):
                 if not row.startswith("["):
                     continue
                 match = SUMMARY.fullmatch(row.strip())
@@ -72,15 +76,13 @@ class Iemocap(SampleDataset):
                         f"{file}, line {line}: expected an emotion among {', '.join([*LABELS, *sorted(OTHERS)])}, found {emotion!r}"
                     )
                 if emotion in LABELS:
-                    said = said if said is not None else _transcript(session / "dialog" / "transcriptions" / file.name)
+                    said = said if said is not None else _transcript(told / file.name)
                     if name not in said:
-                        raise DataError(
-                            f"{session / 'dialog' / 'transcriptions' / file.name}: expected the words of {name}, found none"
-                        )
+                        raise DataError(f"{told / file.name}: expected the words of {name}, found none")
                     wav = session / "sentences" / "wav" / file.stem / f"{name}.wav"
-                    yield Sample(
-                        name, LABELS[emotion], {"audio": wav, "text": said[name]}, {}, {"session": session.name}
-                    )
+                    files: dict[str, Path | str] = {"audio": wav, "text": said[name]}
+                    place = f"{file}, line {line}"
+                    yield Sample(name, LABELS[emotion], files, {}, {"session": session.name}, place)
 
     def decode(self, modality: str, sample: Sample) -> np.ndarray:
         if modality == "text":

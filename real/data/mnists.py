@@ -62,7 +62,8 @@ class AvMnist(TableDataset):
         codes = torch.tensor([TRAIN] * n + [TEST] * tests)
         codes[n - min(VALIDATIONS, n // 4) : n] = VALIDATION
         names = (*(f"train {i}" for i in range(n)), *(f"test {i}" for i in range(tests)))
-        return Table({}, Index(names, torch.from_numpy(np.concatenate(y)), {}, {"official": codes}))
+        files = {m: folder / m for m in self.modalities}
+        return Table({}, Index(names, torch.from_numpy(np.concatenate(y)), {}, {"official": codes}), files)
 
     def read(self, rows: range) -> dict[str, np.ndarray]:
         _ = self.table

@@ -67,7 +67,7 @@ class Opinions(TableDataset):
             {"video": tuple(name.split("$_$")[0] for name in names)},
             {"official": torch.tensor(codes)},
         )
-        return Table({m: np.concatenate(v) for m, v in x.items()}, index)
+        return Table({m: np.concatenate(v) for m, v in x.items()}, index, dict.fromkeys(["", *x], path))
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

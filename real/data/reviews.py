@@ -66,6 +66,7 @@ class Mrhp(SampleDataset):
                         files,
                         {"official": code},
                         {"product": product},
+                        f"{path}, record {row}",
                     )
                 )
         return found

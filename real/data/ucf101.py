@@ -16,7 +16,7 @@ import numpy as np
 from mmtheory.errors import DataError
 
 from ._dataset import Part, mark_double
-from ._files import text
+from ._files import rows, text
 from ._media import clip_in, extracted, first_of, frames, picture, spread, write_picture
 from ._samples import Sample, SampleDataset
 from ._splits import TEST, TRAIN
@@ -63,8 +63,11 @@ class Ucf101(SampleDataset):
         parts: dict[str, dict[str, int]] = {}
         for split in "123":
             for file, part in ((f"trainlist0{split}.txt", TRAIN), (f"testlist0{split}.txt", TEST)):
-                for clip in self._list(self.root / "ucfTrainTestlist" / file):
-                    parts.setdefault(clip, {})[split] = part
+                path = self.root / "ucfTrainTestlist" / file
+                for line, clip in self._list(path):
+                    if split in parts.setdefault(clip, {}):
+                        raise DataError(f"{path}, line {line}: expected every clip once in split {split}, found {clip}")
+                    parts[clip][split] = part
         lower = {name.lower(): k for k, name in enumerate(self.classes)}
         found: list[Sample] = []
         for clip, codes in sorted(parts.items()):
@@ -73,23 +76,37 @@ class Ucf101(SampleDataset):
                 raise DataError(
                     f"{self.root / 'ucfTrainTestlist'}: expected clips like v_Archery_g01_c01, found {clip}"
                 )
-            folder = self.root / "UCF-101" / match[1]
-            rgb = first_of([self.root / "jpegs_256" / clip]) or clip_in(folder, clip)
-            files: dict[str, Path | str] = {"rgb": self.need(rgb, f"jpegs_256/{clip} or {folder / clip}.avi")}
-            for direction in "uv":
-                flow = first_of([self.root / "tvl1_flow" / direction / clip])
-                files[direction] = self.need(flow, f"{self.root / 'tvl1_flow' / direction / clip}")
+            files: dict[str, Path | str] = {}
+            for m, place in (("rgb", "jpegs_256"), ("u", "tvl1_flow/u"), ("v", "tvl1_flow/v")):
+                held = first_of([self.root / place / written for written in spellings(clip)])
+                files[m] = held or self._clip(match[1], clip, place if m != "rgb" else "")
             found.append(Sample(clip, lower[match[1].lower()], files, codes, {"group": f"{match[1]} {match[2]}"}))
         return found
 
-    def _list(self, path: Path) -> Iterator[str]:
-        for line, row in enumerate(text(path).splitlines(), 1):
-            if row.strip():
-                name = row.split()[0]
-                if not name.endswith(".avi") or "/" not in name:
-                    raise DataError(f"{path}, line {line}: expected <Class>/<clip>.avi, found {row!r}")
-                # The lists write HandStandPushups where the files write HandstandPushups.
-                yield name.split("/")[1].removesuffix(".avi").replace("HandStandPushups", "HandstandPushups")
+    def _clip(self, name: str, clip: str, place: str) -> Path:
+        """The clip as it was downloaded, for colours.
+
+        :raises DataError: there is none, or frames of flow, ``place``, were looked for.
+        """
+        folders = [self.root / "UCF-101" / written for written in spellings(name)]
+        wholes = [] if place else [clip_in(folder, written) for folder in folders for written in spellings(clip)]
+        wanted = place or f"UCF-101/{name}/{clip}.avi or jpegs_256"
+        return self.need(next((w for w in wholes if w), None), f"{self.root}/{wanted}/{clip}")
+
+    def _list(self, path: Path) -> Iterator[tuple[int, str]]:
+        """Line and clip; training lists say the class's number too."""
+        numbered = path.name.startswith("train")
+        for line, (told, *label) in rows(path, delimiter=" ", quoted=False):
+            name, _, clip = told.partition("/")
+            if not clip.endswith(".avi") or len(label) != numbered:
+                wanted = "<Class>/<clip>.avi" + " and its number" * numbered
+                raise DataError(f"{path}, line {line}: expected {wanted}, found {' '.join([told, *label])!r}")
+            classes = [c.lower() for c in self.classes]
+            if name.lower() not in classes or (label and label[0] != str(classes.index(name.lower()) + 1)):
+                raise DataError(
+                    f"{path}, line {line}: expected a class of classInd.txt, found {name} {' '.join(label)}"
+                )
+            yield line, spellings(clip.removesuffix(".avi"))[0]
 
     def decode(self, modality: str, sample: Sample) -> np.ndarray:
         if modality == "rgb":
@@ -116,4 +133,15 @@ class Ucf101(SampleDataset):
         for split in "123":
             (lists / f"trainlist0{split}.txt").write_text("\r\n".join(train[1:]) + "\r\n")
             (lists / f"testlist0{split}.txt").write_text("\r\n".join(test[1:]) + "\r\n")
-        return mark_double(root, samples=18, classes=3)
+        return mark_double(
+            root, samples=18, classes=3, **{f"{k}_{p}": n for k in "123" for p, n in (("train", 12), ("test", 6))}
+        )
+
+
+def spellings(name: str) -> tuple[str, str]:
+    """The name as extracted frames have it, and as clips and lists have it: of one class they differ in a letter.
+
+    >>> spellings("v_HandStandPushups_g01_c01")
+    ('v_HandstandPushups_g01_c01', 'v_HandStandPushups_g01_c01')
+    """
+    return name.replace("HandStandPushups", "HandstandPushups"), name.replace("HandstandPushups", "HandStandPushups")

@@ -43,7 +43,8 @@ class VggSound(Clips):
                 raise DataError(f"{path}, line {line}: expected train or test, found {split!r}")
             stem = f"{video}_{whole(path, line, start):06d}"
             # OGM-GE's extraction keeps the seconds as they stand in the file.
-            yield Listed(stem, (stem, f"{video}_{start}"), number[label], TRAIN if split == "train" else TEST)
+            part = TRAIN if split == "train" else TEST
+            yield Listed(stem, (stem, f"{video}_{start}"), number[label], part, f"{path}, line {line}")
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

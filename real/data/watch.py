@@ -70,7 +70,7 @@ class Watch(TableDataset):
         names = tuple(f"recording {i} step {STEP * (k - owner.index(i))}" for k, i in enumerate(owner))
         groups = {"subject": tuple(f"{people[i]}" for i in owner), "recording": tuple(f"{i}" for i in owner)}
         parts = {m: x[:, :, 3 * j : 3 * j + 3] for j, m in enumerate(COLUMNS)}
-        return Table(parts, Index(names, torch.from_numpy(labels[owner]), groups))
+        return Table(parts, Index(names, torch.from_numpy(labels[owner]), groups), dict.fromkeys(parts, path))
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

@@ -69,7 +69,7 @@ class MirFlickr(Illustrated):
         tags.mkdir(parents=True, exist_ok=True)
         for k, label in enumerate(cls.classes):
             own = [k + 1, k + 15, k + 29, k + 43]
-            (folder / f"{label}_r1.txt").write_text("".join(f"{i}\n" for i in [*own, 99] if i != 99 or k < 2))
+            (folder / f"{label}_r1.txt").write_text("".join(f"{i}\n" for i in [99, *own] if i != 99 or k < 2))
             for i in [*own, 99]:
                 write_picture(root / "mirflickr" / f"im{i}.jpg", i, tint=30 * k)
                 (tags / f"tags{i}.txt").write_text(f"{label}\r\nphoto\r\n" if i % 5 else "")

@@ -65,13 +65,14 @@ class GradVac(Stateful[VaccineState]):
             weights, after = _of_one(G, turns, aims, self.beta)
             return torch.from_numpy(weights), VaccineState(state.step + 1, torch.from_numpy(after))
         norms = gramian.diagonal(dim1=-2, dim2=-1).sqrt()
+        # The products ⟨v_i, g_j⟩ are kept beside the weights of v_i.
         parts = torch.eye(m, dtype=gramian.dtype, device=gramian.device).expand(gramian.shape).clone()
-        targets = state.targets
+        targets, slopes = state.targets, gramian.clone()
         for k in range(m - 1):
             j = orders[..., k]
             length = norms.gather(-1, j)
-            slope = (parts * gramian.gather(-2, j[..., None].expand(gramian.shape))).sum(-1)
-            own = ((parts @ gramian) * parts).sum(-1).clamp(min=0).sqrt()
+            slope = slopes.gather(-1, j[..., None])[..., 0]
+            own = (parts * slopes).sum(-1).clamp(min=0).sqrt()
             regular = (own > 0) & (length > 0)
             cosine = torch.where(regular, slope / torch.where(regular, own * length, 1.0), 0.0).clamp(-1, 1)
             target = targets.gather(-1, j[..., None])[..., 0]
@@ -80,13 +81,14 @@ class GradVac(Stateful[VaccineState]):
             active = regular & (cosine < target) & (flat > 0)
             move = torch.where(active, own * turn / torch.where(active, length * flat, 1.0), 0.0)
             parts = parts.scatter_add(-1, j[..., None], move[..., None])
+            slopes = torch.addcmul(slopes, move[..., None], gramian.gather(-2, j[..., None].expand(gramian.shape)))
             after = (1 - self.beta) * target + self.beta * cosine
             targets = targets.scatter(-1, j[..., None], after[..., None])
         return parts.sum(-2), VaccineState(state.step + 1, targets)
 
 
 def _of_one(G: np.ndarray, orders: np.ndarray, targets: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:
-    """The same for one Gramian on the host, the products ⟨v_i, g_j⟩ kept beside the weights."""
+    """The same for one Gramian on the host."""
     m = len(G)
     parts, slopes, rows, targets = np.eye(m), G.copy(), np.arange(m), targets.copy()
     norms = np.sqrt(G.diagonal())

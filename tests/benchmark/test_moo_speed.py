@@ -107,8 +107,12 @@ def test_one_gramian_and_a_batch(capsys):
     assert max(worst.values()) <= LOADED
 
 
-REACHED = {"mgda", "mean", "linear", "dualproj", "pcd", "sdmgrad", "modo", "moco", "cr-mogm", "ngdiff", "capped-mgda"}
-"""Whose batches of eight objectives come near 2 µs an item; the others are printed."""
+REACHED = {
+    "mgda", "mean", "linear", "dualproj", "pcd", "sdmgrad", "modo", "moco", "cr-mogm", "ngdiff", "capped-mgda", "pcgrad", "imtl-g", "config",
+}  # fmt: skip
+"""Whose batches of eight objectives come near 2 µs an item (0.4 to 2.8 measured). The others are printed beside their floors: aligned (4.9)
+needs eigenvalues, which take 4.1 of it; upgrad (13.4) is eight programs of 1.7 an item; cagrad (11.4), nash and fairgrad (8) are as many
+Newton steps as the hardest item of the batch needs, half a microsecond each; gradvac (3.7) is seven sweeps over the rows."""
 
 
 @pytest.mark.parametrize(("m", "goal"), [(2, 60), (3, 350), (8, 350)])
@@ -129,7 +133,8 @@ def test_every_weighting(m, goal, capsys):
                 times[which].append((time.process_time() - started) / 10)
         batch = seconds(lambda method=method: method.weights(G), 3) / len(G)
         report[name] = [round(1e6 * min(times["own"]), 1), round(1e6 * min(times["floor"]), 1), round(1e6 * batch, 2)]
-    show(capsys, {f"m{m}_us_one_mean_batched": report, "goals": [goal, 2]})
+    alone = round(1e6 * seconds(lambda: torch.linalg.eigh(G), 3) / len(G), 2)
+    show(capsys, {f"m{m}_us_one_mean_batched": report, "goals": [goal, 2], "eigenvalues_alone_batched": alone})
     assert max(own for own, _, _ in report.values()) <= goal * LOADED
     assert max(batch for name, (_, _, batch) in report.items() if m == 2 or name in REACHED) <= 2 * LOADED
     assert max(batch for _, _, batch in report.values()) <= 25 * LOADED

@@ -45,6 +45,7 @@ from mmtheory.moo._active_set import active_set
 from mmtheory.moo._cagrad import by_shift, by_support, of_two
 from mmtheory.moo._cagrad_path import Inner, path_of_many, path_of_one
 from mmtheory.moo._eigen import jacobi
+from mmtheory.moo._equal_angle import by_eigenvalues, solved
 from mmtheory.moo._nnqp import scaled
 from mmtheory.rng import Stream
 
@@ -648,3 +649,23 @@ def test_a_wrong_answer_has_a_gap():
     assert (certify("upgrad", G, MGDA().weights(G)).gap > 1e-3).any()
     assert (certify("nash", G, uniform).gap > 1e-3).all()
     assert (certify("cagrad", G, uniform).gap > 0).all()
+
+
+@given(st.integers(3, 8), st.integers(0, 2**31))
+def test_equal_angles_by_factors_are_those_by_eigenvalues_item_by_item(m, seed):
+    """In one batch: independent rows, rows of norms over six decades, a dependent row, a duplicate, a zero row."""
+    draws = Stream(seed).draws()
+    J = draws.normal("J", 5, m, m + 3)
+    J[1] *= 10 ** (6 * draws.uniform("norms", m, 1) - 3)
+    J[2, 0] = J[2, 1:].sum(0)
+    J[3, 0] = J[3, 1]
+    J[4, 0] = 0
+    J = J / J.norm(dim=-1, keepdim=True).clamp(min=1e-300)
+    C, live = J @ J.mT, (J.norm(dim=-1) > 0).double()
+    found, wanted = solved(C, live), by_eigenvalues(C, live)
+    assert torch.allclose(C @ found[..., None], C @ wanted[..., None], rtol=0, atol=1e-9)
+    condition = torch.linalg.cond(C[:2]).max()
+    assert float((found - wanted)[:2].abs().max()) <= 1e-14 * float(condition) * float(wanted[:2].abs().max() + 1)
+    assert torch.equal(found[2:4], wanted[2:4])
+    for k in range(5):
+        assert torch.allclose(C[k] @ solved(C[k], live[k]), C[k] @ found[k], rtol=0, atol=1e-9)

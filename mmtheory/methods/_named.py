@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from mmtheory.errors import ArgumentError
-from mmtheory.moo import STCH, WEIGHTINGS
 
 from ._method import Method
-from .combined import Combined
+from .combined import KNOWN, Combined
 
 PREFIX = "moo:"
 OWN = ("famo", "graddrop", "mimo", "mmpareto", "ngdiff")
@@ -26,11 +25,9 @@ def made(name: str) -> Method:
     key = name.removeprefix(PREFIX)
     if name in METHODS or (name.startswith(PREFIX) and key in OWN):
         return METHODS[key]()
-    if name == f"{PREFIX}stch":
-        return Combined(STCH())
-    if name.startswith(PREFIX) and key in WEIGHTINGS:
+    if name.startswith(PREFIX) and key in KNOWN:
         return Combined(key)
-    known = sorted({*WEIGHTINGS, "stch", *OWN})
+    known = sorted({*KNOWN, *OWN})
     raise ArgumentError(
         f"expected a method among {', '.join(METHODS)}, or {PREFIX} and one of {', '.join(known)}, found {name!r}"
     )

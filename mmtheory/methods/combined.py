@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from mmtheory.errors import ArgumentError
 from mmtheory.models import MultimodalModel
-from mmtheory.moo import EPO, STCH, WEIGHTINGS, GramianAccumulator, MoCo, Stateful, Weighting, track
+from mmtheory.moo import EPO, STCH, WEIGHTINGS, GramianAccumulator, Stateful, Weighting, track
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, unimodal_heads
@@ -21,6 +22,8 @@ from ._strengths import ranged
 
 Scope = Literal["encoder", "joint"]
 FUSED, OWN, TRACKED = "fused", "own", "tracked "
+KNOWN: Mapping[str, type[Weighting] | type[STCH]] = MappingProxyType({**WEIGHTINGS, "stch": STCH})
+"""Weightings by name; an EPO has no name, because nobody but its user knows the preference."""
 
 
 class TwoRows(Method):
@@ -69,8 +72,9 @@ class Combined(TwoRows):
 
     .. math:: d_m = w^m_0\, g^m_{\mathrm{fused}} + w^m_1\, g^m_{\mathrm{own}}, \qquad w^m = \mathcal{A}(J_m J_m^\top)
 
-    :param weighting: a name of ``moo.WEIGHTINGS`` or an instance; or ``moo.STCH`` or ``moo.EPO``, which look at the losses too. Most give convex weights: the step is then about half of the uniform
-        multi-loss's, which a comparison has to make up for by sweeping the learning rate.
+    :param weighting: a name of ``moo.WEIGHTINGS``, ``stch`` or an instance, also of ``moo.STCH`` or ``moo.EPO``, which look at the losses.
+        Most give convex weights: the step is then about half of the uniform multi-loss's, which a comparison has to make up for by sweeping
+        the learning rate.
     :param weight: factor on the unimodal losses.
     :param scope: ``encoder`` solves for each encoder on its own, m = 2; ``joint`` once for the fused and all M unimodal losses over the
         encoders together, m = M + 1.
@@ -101,14 +105,13 @@ class Combined(TwoRows):
         beta: float | None = None,
     ) -> None:
         super().__init__(weight)
-        if isinstance(weighting, str) and weighting not in WEIGHTINGS:
-            raise ArgumentError(f"moo: expected a weighting among {', '.join(sorted(WEIGHTINGS))}, found {weighting!r}")
+        if isinstance(weighting, str) and weighting not in KNOWN:
+            raise ArgumentError(f"moo: expected a weighting among {', '.join(sorted(KNOWN))}, found {weighting!r}")
         if scope not in {"encoder", "joint"}:
             raise ArgumentError(f"moo: expected scope encoder or joint, found {scope!r}")
-        self.weighting = WEIGHTINGS[weighting]() if isinstance(weighting, str) else weighting
+        self.weighting = KNOWN[weighting]() if isinstance(weighting, str) else weighting
         self.scope: Scope = scope
-        fresh = 0.5 if isinstance(self.weighting, MoCo) else 1.0
-        self.beta = fresh if beta is None else float(ranged("moo: beta", beta, 0, 1))
+        self.beta = self.weighting.fresh if beta is None else float(ranged("moo: beta", beta, 0, 1))
         self.memory: dict[str, Any] = {}
         self.tracked: dict[str, Tensor] = {}
 
@@ -152,16 +155,11 @@ class Combined(TwoRows):
 
     def solved(self, name: str, G: Tensor) -> Tensor:
         """The weights of one solve; its memory moves on."""
-        if isinstance(self.weighting, STCH | EPO):
-            names = list(self.seen) if name == "joint" else [FUSED, name]
-            losses = torch.stack([self.seen[k] for k in names], -1).double()
-            if isinstance(self.weighting, STCH):
-                return self.weighting.weights(losses)
-            return self.weighting.weights(G, losses, validate=False)
-        if name not in self.memory:
-            return self.weighting.weights(G, validate=False)
-        w, self.memory[name] = cast("Stateful[Any]", self.weighting).step(G, self.memory[name], validate=False)
-        return w
+        if name in self.memory:
+            w, self.memory[name] = cast("Stateful[Any]", self.weighting).step(G, self.memory[name], validate=False)
+            return w
+        names = list(self.seen) if name == "joint" else [FUSED, name]
+        return self.weighting.at(G, torch.stack([self.seen[k] for k in names], -1).double())
 
     def state_dict(self) -> dict[str, Tensor]:
         memory = {f"{name} {i}": t for name, state in self.memory.items() for i, t in enumerate(unfolded(state))}

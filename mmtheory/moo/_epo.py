@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -41,6 +41,8 @@ class EPO:
     [1.0, 0.0]
     """
 
+    fresh: ClassVar[float] = 1.0
+
     preference: tuple[float, ...]
     eps: float = 1e-4
 
@@ -52,6 +54,10 @@ class EPO:
         """The weights at these losses; gramian ``[*batch, m, m]``, losses ``[*batch, m]``, which must be positive."""
         G, gain, bound = self._programme(admitted(gramian, validate=validate), losses)
         return _best(_vertices(G, bound), gain, G, bound)[0].to(gramian.dtype)
+
+    def at(self, gramian: Tensor, losses: Tensor) -> Tensor:
+        """The same, of a Gramian that is known to be good."""
+        return self.weights(gramian, losses, validate=False)
 
     def certificate(self, gramian: Tensor, losses: Tensor, weights: Tensor) -> Certificate:
         """The duality gap of the linear programme, in units of the largest G_ii; the dual point comes from the other programme's vertices."""

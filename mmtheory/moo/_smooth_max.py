@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -141,6 +141,8 @@ class STCH:
     [0.25, 0.25]
     """
 
+    fresh: ClassVar[float] = 1.0
+
     mu: float = 1.0
     preference: tuple[float, ...] | None = None
     ideal: tuple[float, ...] | None = None
@@ -159,6 +161,10 @@ class STCH:
         """p_i softmax(p(f − z)/μ)_i, the weights of the losses' gradients."""
         p, z = self._constants(losses)
         return p * torch.softmax(p * (losses.detach() - z) / self.mu, -1)
+
+    def at(self, gramian: Tensor, losses: Tensor) -> Tensor:
+        """The same: the Gramian does not matter."""
+        return self.weights(losses)
 
     def certificate(self, gramian: Tensor, losses: Tensor, weights: Tensor) -> Certificate:
         """The duality gap of the entropic maximum that w/p solves at smoothing μ, and how far w/p is off the simplex (``primal``)."""

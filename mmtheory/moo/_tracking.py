@@ -108,6 +108,7 @@ class MoCo(_Descent):
     """
 
     name: ClassVar[str] = "moco"
+    fresh: ClassVar[float] = 0.5
 
     rate: float = 0.1
     ridge: float = 0.0

@@ -29,6 +29,8 @@ class Weighting(ABC):
     """Whether permuting the objectives (and a preference with them) permutes the weights."""
     settles: ClassVar[bool] = True
     """Whether one call attains what the certificate measures; False for weights that only approach it over many steps."""
+    fresh: ClassVar[float] = 1.0
+    """The share of this step's gradients in those that a training loop gives it (see ``track``); 1 is this step's alone."""
 
     def weights(self, gramian: Tensor, *, validate: bool = True) -> Tensor:
         """The weights, in the Gramian's type and on its device; computed in float64, not differentiable.
@@ -40,6 +42,10 @@ class Weighting(ABC):
         :raises ArgumentError: a Gramian that is none.
         """
         return self.solve(admitted(gramian, validate=validate)).to(gramian.dtype)
+
+    def at(self, gramian: Tensor, losses: Tensor) -> Tensor:
+        """The weights of a Gramian that is known to be good, at these losses ``[*batch, m]``."""
+        return self.weights(gramian, validate=False)
 
     @abstractmethod
     def solve(self, gramian: Tensor) -> Tensor:

@@ -64,10 +64,14 @@ def main(argv: list[str]) -> int:
     if options.root is None:
         raise ArgumentError(f"data prepare {data.name}: expected --root DIR to prepare into, found none")
     with progress(f"preparing {data.name}") as told:
-        folder = Preparation(data, folder_of(data)).run(told)
+        preparation = Preparation(data, folder_of(data))
+        finished = (preparation.folder / MANIFEST).exists()
+        folder = preparation.run(told)
+        mended = preparation.mend() if finished else 0
     size = sum(p.stat().st_size for p in folder.glob("*.npy"))
-    found = {"dataset": data.name, "prepared": str(folder), "samples": len(data.index), "bytes": size}
-    _tell(found, [f"{data.name}: {len(data.index):,} samples, {size:,} bytes in {folder}"], as_json=options.json)
+    found = {"dataset": data.name, "prepared": str(folder), "samples": len(data.index), "bytes": size, "mended": mended}
+    again = f"; decoded {mended} damaged blocks again" if mended else ""
+    _tell(found, [f"{data.name}: {len(data.index):,} samples, {size:,} bytes in {folder}{again}"], as_json=options.json)
     return 0
 
 
@@ -105,6 +109,7 @@ def _prepared(data: Dataset, root: Path | None) -> dict[str, Any]:
     """Whether the data set is prepared, after its checksums were compared."""
     if root is None or not (folder_of(data) / MANIFEST).exists():
         return {"prepared": None}
+    Preparation(data, folder_of(data)).run()
     if sentence := next(damaged(folder_of(data)), ""):
         raise DataError(sentence)
     return {"prepared": str(folder_of(data))}

@@ -19,7 +19,7 @@ from torch import Tensor
 from mmtheory.batch import Batch
 from mmtheory.errors import ArgumentError, DataError
 
-from ._files import installed
+from ._files import installed, stamp
 from ._splits import TEST, TRAIN, VALIDATION, by_group, carve, shared_groups, stratified
 
 Kind = Literal["features", "image", "spectrogram", "sequence", "wave"]
@@ -170,6 +170,10 @@ class Dataset(ABC):
     def files(self) -> Iterator[Path]:
         """Every file that ``read`` opens, for the layout check."""
         return iter(())
+
+    def sources(self) -> Iterator[str]:
+        """A line for each thing the arrays are decoded from, which is another once that was changed."""
+        return (stamp(path, content=True) for path in self.files())
 
     @classmethod
     @abstractmethod

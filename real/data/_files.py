@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -19,6 +20,8 @@ from mmtheory.errors import DataError
 
 STUB = b"version https://git-lfs"
 ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xae\x42\x60\x82"}
+LARGE = 64 << 20
+"""Bytes beyond which a file is told from another by its size alone."""
 TAIL = 64
 """How far from its end a picture's closing mark may stand: some cameras pad."""
 
@@ -96,6 +99,21 @@ def samples(path: Path) -> tuple[np.ndarray, int]:
     if len(raw) != count * channels * width:
         raise DataError(f"{path}: expected {count} samples, found {len(raw) // (channels * width)}, truncated")
     return np.frombuffer(raw, dtype="<i2").reshape(-1, channels).mean(1) / 32768.0, rate
+
+
+def stamp(path: Path, *, content: bool = False) -> str:
+    """What tells a file from another version of itself: its name and size; of a folder, how much is in it.
+
+    :param content: look at what is in it too, where it is not too large.
+    """
+    if not path.exists():
+        return f"{path.name} gone"
+    if path.is_dir():
+        return f"{path.name} {sum(1 for _ in path.iterdir())}"
+    size = path.stat().st_size
+    if not content or size > LARGE:
+        return f"{path.name} {size}"
+    return f"{path.name} {size} {hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()}"
 
 
 def installed(requirement: str, folder: str) -> Path | None:

@@ -14,6 +14,7 @@ import torch
 from mmtheory.errors import DataError
 
 from ._dataset import Dataset, Index
+from ._files import stamp
 from ._media import extracted
 from ._splits import UNUSED
 
@@ -83,6 +84,11 @@ class SampleDataset(Dataset):
             for source in sample.files.values():
                 if isinstance(source, Path):
                     yield from extracted(source) if source.is_dir() else (source,)
+
+    def sources(self) -> Iterator[str]:
+        for sample in self.samples:
+            # By size alone: the contents of so many files are looked at by ``check``, not whenever training begins.
+            yield from (stamp(source) if isinstance(source, Path) else source for source in sample.files.values())
 
     def path(self, sample: Sample, modality: str) -> Path:
         """The file or folder of a modality."""

@@ -46,6 +46,9 @@ class TableDataset(Dataset):
     def read(self, rows: range) -> dict[str, np.ndarray]:
         return {m: np.asarray(v[rows.start : rows.stop]) for m, v in self.table.x.items()}
 
+    def files(self) -> Iterator[Path]:
+        return iter(sorted(set(self.table.files.values())))
+
     def origin(self, row: int, modality: str = "") -> str:
         return str(self.table.files.get(modality) or super().origin(row))
 

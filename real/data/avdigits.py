@@ -10,7 +10,7 @@ same recordings and do not say who spoke, so that the random split alone is offe
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,6 +81,10 @@ class AvDigits(Dataset):
             found = _folder(self.root)
         return sorted(found, key=lambda u: (u.digit, u.speaker, u.take))
 
+    def files(self) -> Iterator[Path]:
+        archive = next((p for n in ("fsdd.npz", "digits.npz") if (p := self.root / n).exists()), None)
+        return iter([archive] if archive else sorted(_place(self.root).glob("*.wav")))
+
     @cached_property
     def images(self) -> tuple[np.ndarray, np.ndarray]:
         """Scikit-learn's digits, pixels in [0, 1] with noise, and their labels."""
@@ -146,8 +150,13 @@ def described(heard: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _place(root: Path) -> Path:
+    """Where the recordings lie."""
+    return root / "recordings" if (root / "recordings").is_dir() else root
+
+
 def _folder(root: Path) -> list[Utterance]:
-    folder = root / "recordings" if (root / "recordings").is_dir() else root
+    folder = _place(root)
     found: list[Utterance] = []
     for path in sorted(folder.glob("*.wav")):
         match = NAME.fullmatch(path.stem)

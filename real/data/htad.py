@@ -11,7 +11,7 @@ for a new person, and only differences between methods on the same splits should
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,7 +109,15 @@ class Htad(Dataset):
     @cached_property
     def table(self) -> Batch:
         """The file, read once."""
-        return load(None if self._root is None else self._root / "htad.csv", samples=None)
+        return load(self.file, samples=None)
+
+    @property
+    def file(self) -> Path:
+        """The file that is read."""
+        return path() if self._root is None else self._root / "htad.csv"
+
+    def files(self) -> Iterator[Path]:
+        yield self.file
 
     def read_index(self) -> Index:
         return Index(tuple(f"row {line}" for line in range(2, self.table.n + 2)), self.table.y)

@@ -57,7 +57,8 @@ class MimicIii(TableDataset):
         index = Index(tuple(f"admission {i}" for i in range(n)), torch.from_numpy(y), {}, {"multibench": codes})
         # NaN and infinity stand for "not measured" there, and count as zero.
         x = {"static": static, "series": series}
-        return Table({m: np.nan_to_num(v, nan=0.0, posinf=0.0, neginf=0.0) for m, v in x.items()}, index)
+        whole = {m: np.nan_to_num(v, nan=0.0, posinf=0.0, neginf=0.0) for m, v in x.items()}
+        return Table(whole, index, {"": path})
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

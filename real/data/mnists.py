@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, final
@@ -64,6 +64,9 @@ class AvMnist(TableDataset):
         names = (*(f"train {i}" for i in range(n)), *(f"test {i}" for i in range(tests)))
         files = {m: folder / m for m in self.modalities}
         return Table({}, Index(names, torch.from_numpy(np.concatenate(y)), {}, {"official": codes}), files)
+
+    def files(self) -> Iterator[Path]:
+        return (folder / f"{part}_data.npy" for folder in super().files() for part in ("train", "test"))
 
     def read(self, rows: range) -> dict[str, np.ndarray]:
         _ = self.table

@@ -43,7 +43,8 @@ class Tcga(TableDataset):
             patients.append(patient)
             y.append(int(label.removesuffix(".0")))
         x = {m: _measured(self.root / f"{m}.csv", width, patients) for m, width in WIDTHS.items()}
-        return Table(x, Index(tuple(patients), torch.tensor(y)))
+        files = {m: self.root / f"{m}.csv" for m in WIDTHS}
+        return Table(x, Index(tuple(patients), torch.tensor(y)), {"": path, **files})
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

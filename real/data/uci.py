@@ -7,7 +7,7 @@ multi-view papers pass it on (``handwritten.mat``). All hold the same numerals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -59,6 +59,10 @@ class UciMultipleFeatures(Dataset):
         if (folder / "mfeat-pix.csv").exists():
             return self._from_csv(folder)
         return {m: _table(folder / file, width) for m, (file, width) in VIEWS.items()}
+
+    def files(self) -> Iterator[Path]:
+        folder = next((f for f in (self.root, self.root / "mfeat") if (f / "mfeat-pix").exists()), self.root)
+        return iter(sorted(p for p in folder.iterdir() if p.name == "handwritten.mat" or p.name.startswith("mfeat-")))
 
     def _from_csv(self, folder: Path) -> dict[str, np.ndarray]:
         held = {m: _table(folder / f"{f}.csv", d + 1, delimiter=",", skip=1) for m, (f, d) in VIEWS.items()}

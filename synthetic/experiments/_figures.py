@@ -15,6 +15,8 @@ MARGIN = 0.05
 """From which on a gap is one, as in ``diagnose``."""
 LEAST = 0.005
 """Difference of shares that an axis always shows."""
+ROUNDING = 1e-6
+"""Relative range that is a constant with rounding."""
 # Okabe and Ito's palette, distinguishable with any colour vision.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 Row = Mapping[str, Any]
@@ -77,6 +79,9 @@ def traces(found: Sequence[Row], dial: str, method: str = "joint") -> str | None
             low, high = ([math.nan if v is None else v for v in t[end]] for end in ("low", "high"))
             axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
             axes.plot(epochs, t["mean"], color=colour, linewidth=1.2, label=f"{dial} {named(t['level'])}")
+        low, high = axes.get_ylim()
+        if high - low < ROUNDING * max(abs(low), abs(high)):
+            axes.set_ylim(low - LEAST, high + LEAST)
         axes.ticklabel_format(axis="y", useOffset=False)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("epoch")

@@ -39,6 +39,7 @@ from .prefetch import Ahead, stays
 from .ranking import ranking
 from .recipe import Recipe
 from .selection import alone, rows_at_once
+from .tokens import tokenised
 
 Told = Callable[[Mapping[str, Any]], None]
 MOST = 6
@@ -65,6 +66,7 @@ class Fit:
     notes: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
+        self.data = tokenised(self.data, self.recipe)
         plain = self.data.load(self.split, seed=self.seed)
         parts = standardised(plain, self.data.modalities, getattr(torch, self.recipe.dtype))
         self.host = self._host(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from abc import ABC, abstractmethod
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ class Dataset(ABC):
     """The files that must be there, as a reader would write them down."""
     classes: tuple[str, ...] = ()
     """Names by number; a data set whose names are in its download sets them when it is opened."""
-    modalities: ClassVar[Mapping[str, Part]]
+    modalities: Mapping[str, Part]
     splits: ClassVar[tuple[str, ...]] = ("random",)
     """Names of its splits, the default first: ``random``, a published one, or a kind of group that train and test do not share."""
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({})
@@ -166,6 +167,17 @@ class Dataset(ABC):
     def looks(self) -> Iterator[range]:
         """The samples that ``check`` decodes: what costs little."""
         yield range(min(2, len(self.index)))
+
+    def said(self, modality: str) -> list[str] | None:
+        """Every sample's words, of a modality that is words hashed; None of another."""
+        return None
+
+    def exchanged(self, modalities: Mapping[str, tuple[Part, Tensor]]) -> Self:
+        """The same samples with these modalities in another form, [n, *shape] each."""
+        whole, other = self.whole, copy.copy(self)
+        other.modalities = {m: modalities[m][0] if m in modalities else part for m, part in self.modalities.items()}
+        other.whole = {m: modalities[m][1] if m in modalities else x for m, x in whole.items()}
+        return other
 
     def files(self) -> Iterator[Path]:
         """Every file that ``read`` opens, for the layout check."""

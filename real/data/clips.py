@@ -53,7 +53,7 @@ class Listed:
 class Clips(SampleDataset):
     """Log mel bands 1024 × 128 of ten seconds, and three frames spread over the clip."""
 
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
+    modalities: Mapping[str, Part] = MappingProxyType({
         "audio": Part((1, 1024, 128), "spectrogram", "float16"),
         "video": Part((3 * FRAMES, 224, 224), "image", "uint8"),
     })  # fmt: skip

@@ -42,7 +42,7 @@ class CremaD(SampleDataset):
         "AudioWAV/1001_DFA_ANG_XX.wav", "VideoFlash/1001_DFA_ANG_XX.flv or Image-01-FPS/1001_DFA_ANG_XX/*.jpg", "train.csv and test.csv",
     )  # fmt: skip
     classes: tuple[str, ...] = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
+    modalities: Mapping[str, Part] = MappingProxyType({
         "audio": Part((1, 257, 188), "spectrogram", "float16"),
         "image": Part((3, 224, 224), "image", "uint8"),
     })  # fmt: skip

@@ -32,7 +32,7 @@ class Wikipedia(TableDataset):
     classes: tuple[str, ...] = (
         "art", "biology", "geography", "history", "literature", "media", "music", "royalty", "sport", "warfare",
     )  # fmt: skip
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({"image": Part((128,)), "text": Part((10,))})
+    modalities: Mapping[str, Part] = MappingProxyType({"image": Part((128,)), "text": Part((10,))})
     splits: ClassVar[tuple[str, ...]] = ("official", "random")
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 2866, "official test": 693})
 
@@ -94,9 +94,7 @@ class Scene15(TableDataset):
     source: ClassVar[str] = "github.com/JethroJames/TUNED, scene15_mtv.mat"
     layout: ClassVar[tuple[str, ...]] = ("scene15_mtv.mat",)
     classes: tuple[str, ...] = tuple(f"scene {k}" for k in range(1, 16))
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType(
-        {"gist": Part((20,)), "phog": Part((59,)), "lbp": Part((40,))}
-    )
+    modalities: Mapping[str, Part] = MappingProxyType({"gist": Part((20,)), "phog": Part((59,)), "lbp": Part((40,))})
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 4485})
 
     def open_table(self) -> Table:

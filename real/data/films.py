@@ -57,7 +57,7 @@ class Films(TableDataset):
     ships: ClassVar[tuple[str, str] | None] = ("bokeh-sampledata==2026.1", "bokeh_sampledata/_data")
     layout: ClassVar[tuple[str, ...]] = ("movies.db",)
     classes: tuple[str, ...] = ("rotten", "fresh")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({"text": Part((WIDTH,)), "numbers": Part((NUMBERS,))})
+    modalities: Mapping[str, Part] = MappingProxyType({"text": Part((WIDTH,)), "numbers": Part((NUMBERS,))})
     splits: ClassVar[tuple[str, ...]] = ("film", "random")
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 13652})
 
@@ -76,6 +76,10 @@ class Films(TableDataset):
             tuple(str(film[0]) for film in films), y, {"film": tuple(film[1] or str(film[0]) for film in films)}
         )
         return Table({"numbers": numbers}, index, dict.fromkeys(["", *self.modalities], path))
+
+    def said(self, modality: str) -> list[str] | None:
+        _ = self.table
+        return list(self._said) if modality == "text" else None
 
     def read(self, rows: range) -> dict[str, np.ndarray]:
         found, said = super().read(rows), self._said[rows.start : rows.stop]

@@ -21,7 +21,7 @@ PARTS = {"train": TRAIN, "test": TEST}
 
 @final
 class Food101(Illustrated):
-    """Text as hashed words; the literature's BERT tokens need a vocabulary, which nothing here downloads."""
+    """Text as hashed words; as tokens where a local BERT reads them, as in the literature."""
 
     name: ClassVar[str] = "food-101"
     title: ClassVar[str] = "UPMC Food-101: pictures of dishes and the text around them"

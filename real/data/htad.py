@@ -102,7 +102,7 @@ class Htad(Dataset):
     source: ClassVar[str] = "ships with the PyPI package multiviewstacking 0.7.5"
     layout: ClassVar[tuple[str, ...]] = ("htad.csv",)
     classes: tuple[str, ...] = CLASSES
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({m: Part((d,)) for m, d in WIDTHS.items()})
+    modalities: Mapping[str, Part] = MappingProxyType({m: Part((d,)) for m, d in WIDTHS.items()})
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": SAMPLES})
     needs_root: ClassVar[bool] = False
 

@@ -19,7 +19,7 @@ from mmtheory.rng import Stream
 from ._dataset import Part, mark_double
 from ._files import present, text, write_wav
 from ._media import wave_of
-from ._samples import Sample, SampleDataset
+from ._samples import Sample, SampleDataset, words
 from ._sound import mel_grid
 from ._words import WIDTH, hashed
 
@@ -42,9 +42,10 @@ class Iemocap(SampleDataset):
         "Session{1..5}/dialog/EmoEvaluation/*.txt", "Session{1..5}/dialog/transcriptions/*.txt", "Session{1..5}/sentences/wav/<dialogue>/<utterance>.wav",
     )  # fmt: skip
     classes: tuple[str, ...] = ("angry", "happy", "neutral", "sad")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
+    modalities: Mapping[str, Part] = MappingProxyType({
         "audio": Part((1, 1024, 128), "spectrogram", "float16"), "text": Part((WIDTH,)),
     })  # fmt: skip
+    spoken: ClassVar[tuple[str, ...]] = ("text",)
     splits: ClassVar[tuple[str, ...]] = ("session", "random")
     recalled: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 5531})
 
@@ -56,8 +57,8 @@ class Iemocap(SampleDataset):
     def _session(self, session: Path) -> Iterator[Sample]:
         told = session / "dialog" / "transcriptions"
         # By their first letters: macOS left hidden twins of some files in the release.
-        for words in sorted(told.glob("Ses*.txt")):
-            present(session / "dialog" / "EmoEvaluation" / words.name)
+        for transcript in sorted(told.glob("Ses*.txt")):
+            present(session / "dialog" / "EmoEvaluation" / transcript.name)
         for file in sorted((session / "dialog" / "EmoEvaluation").glob("Ses*.txt")):
             said: dict[str, str] | None = None
             for line, row in enumerate(text(present(file), errors="replace").splitlines(), 1):
@@ -86,7 +87,7 @@ class Iemocap(SampleDataset):
 
     def decode(self, modality: str, sample: Sample) -> np.ndarray:
         if modality == "text":
-            return hashed(str(sample.files["text"]))
+            return hashed(words(sample, modality))
         return mel_grid(wave_of(self.path(sample, "audio"), RATE), RATE)[None]
 
     @classmethod
@@ -94,16 +95,16 @@ class Iemocap(SampleDataset):
         generator = Stream(0, ("iemocap double",)).numpy()
         for session in range(1, 6):
             folder, dialogue = root / f"Session{session}", f"Ses0{session}F_impro01"
-            rows, words = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""], [""]
+            rows, spoken = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""], [""]
             for i, emotion in enumerate((*LABELS, "xxx")):
                 name = f"{dialogue}_F{i:03d}"
                 rows += [f"[{i}.0000 - {i}.5000]\t{name}\t{emotion}\t[2.5, 2.5, 2.5]", "C-E1:\tAnger;\t()", ""]
-                words.append(f"{name} [{i}.0000-{i}.5000]: I feel {emotion} today.")
+                spoken.append(f"{name} [{i}.0000-{i}.5000]: I feel {emotion} today.")
                 wave = 0.3 * np.sin(np.arange(RATE // 2) * (0.1 + 0.1 * i)) + 0.02 * generator.standard_normal(
                     RATE // 2
                 )
                 write_wav(folder / "sentences" / "wav" / dialogue / f"{name}.wav", wave, RATE)
-            for kind, content in (("EmoEvaluation", rows), ("transcriptions", words[1:])):
+            for kind, content in (("EmoEvaluation", rows), ("transcriptions", spoken[1:])):
                 (folder / "dialog" / kind).mkdir(parents=True, exist_ok=True)
                 (folder / "dialog" / kind / f"{dialogue}.txt").write_text("\n".join(content) + "\n")
         return mark_double(root, samples=25)

@@ -33,7 +33,7 @@ class MimicIii(TableDataset):
     source: ClassVar[str] = "physionet.org/content/mimiciii, made into im.pk by MultiBench's preparation"
     layout: ClassVar[tuple[str, ...]] = ("im.pk",)
     classes: tuple[str, ...] = ("none", "24 hours", "48 hours", "72 hours", "30 days", "1 year")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
+    modalities: Mapping[str, Part] = MappingProxyType({
         "static": Part((5,)), "series": Part((24, 12), "sequence"),
     })  # fmt: skip
     splits: ClassVar[tuple[str, ...]] = ("multibench", "random")

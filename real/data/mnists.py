@@ -35,7 +35,7 @@ class AvMnist(TableDataset):
     source: ClassVar[str] = "slyviacassell/MFAS or MultiBench, avmnist/"
     layout: ClassVar[tuple[str, ...]] = ("[avmnist/]{image,audio}/{train,test}_data.npy", "{train,test}_labels.npy")
     classes: tuple[str, ...] = tuple("0123456789")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
+    modalities: Mapping[str, Part] = MappingProxyType({
         "image": Part((1, 28, 28), "image", "float16"), "audio": Part((1, 112, 112), "spectrogram", "float16"),
     })  # fmt: skip
     splits: ClassVar[tuple[str, ...]] = ("official", "random")
@@ -111,7 +111,7 @@ class CgMnist(TableDataset):
         "nothing, or {train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte",
     )
     classes: tuple[str, ...] = tuple("0123456789")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
+    modalities: Mapping[str, Part] = MappingProxyType({
         "gray": Part((1, 28, 28), "image", "uint8"), "colour": Part((3, 28, 28), "image", "uint8"),
     })  # fmt: skip
     splits: ClassVar[tuple[str, ...]] = ("official",)

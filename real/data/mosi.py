@@ -97,7 +97,7 @@ class CmuMosi(Opinions):
     source: ClassVar[str] = "github.com/thuiar/MMSA, MOSI/Processed/aligned_50.pkl"
     layout: ClassVar[tuple[str, ...]] = ("[MOSI/Processed/]aligned_50.pkl",)
     folder: ClassVar[str] = "MOSI"
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
+    modalities: Mapping[str, Part] = MappingProxyType({
         "text": Part((TOKENS, WORDS), "sequence"), "audio": Part((TOKENS, 5), "sequence"), "vision": Part((TOKENS, 20), "sequence"),
     })  # fmt: skip
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({
@@ -115,7 +115,7 @@ class CmuMosei(Opinions):
     source: ClassVar[str] = "github.com/thuiar/MMSA, MOSEI/Processed/aligned_50.pkl"
     layout: ClassVar[tuple[str, ...]] = ("[MOSEI/Processed/]aligned_50.pkl",)
     folder: ClassVar[str] = "MOSEI"
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
+    modalities: Mapping[str, Part] = MappingProxyType({
         "text": Part((TOKENS, WORDS), "sequence"), "audio": Part((TOKENS, 74), "sequence"), "vision": Part((TOKENS, 35), "sequence"),
     })  # fmt: skip
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({

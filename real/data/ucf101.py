@@ -39,7 +39,7 @@ class Ucf101(SampleDataset):
         "ucfTrainTestlist/classInd.txt and {train,test}list0{1,2,3}.txt", "jpegs_256/<clip>/frame000001.jpg or UCF-101/<Class>/<clip>.avi",
         "tvl1_flow/{u,v}/<clip>/frame000001.jpg",
     )  # fmt: skip
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({
+    modalities: Mapping[str, Part] = MappingProxyType({
         "flow": Part((2 * FRAMES, 224, 224), "image", "uint8"),
         "rgb": Part((3 * FRAMES, 224, 224), "image", "uint8"),
     })  # fmt: skip

@@ -47,7 +47,7 @@ class UciMultipleFeatures(Dataset):
         *(file for file, _ in VIEWS.values()), "or the same with .csv", "or handwritten.mat",
     )  # fmt: skip
     classes: tuple[str, ...] = tuple("0123456789")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({m: Part((d,)) for m, (_, d) in VIEWS.items()})
+    modalities: Mapping[str, Part] = MappingProxyType({m: Part((d,)) for m, (_, d) in VIEWS.items()})
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 2000})
 
     @cached_property

@@ -36,7 +36,7 @@ class Watch(TableDataset):
     ships: ClassVar[tuple[str, str] | None] = ("seglearn==1.2.5", "seglearn/data")
     layout: ClassVar[tuple[str, ...]] = ("watch_dataset.npy",)
     classes: tuple[str, ...] = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
-    modalities: ClassVar[Mapping[str, Part]] = MappingProxyType({m: Part((WINDOW, 3), "sequence") for m in COLUMNS})
+    modalities: Mapping[str, Part] = MappingProxyType({m: Part((WINDOW, 3), "sequence") for m in COLUMNS})
     splits: ClassVar[tuple[str, ...]] = ("subject", "recording")
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 3046})
 

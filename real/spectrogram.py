@@ -31,10 +31,17 @@ def log_mel(x: Tensor, rate: int, bank: Tensor | None = None) -> Tensor:
         bank = torch.from_numpy(mel_bank(BANDS, size, rate)).to(x)
     window = torch.hann_window(size, dtype=x.dtype, device=x.device)
     found = torch.stft(
-        x.flatten(0, -2), size, hop_length=hop, window=window, center=True, pad_mode="constant", return_complex=True
+        x.reshape(-1, x.shape[-1]),
+        size,
+        hop_length=hop,
+        window=window,
+        center=True,
+        pad_mode="constant",
+        return_complex=True,
     )
     power = found.real**2 + found.imag**2
-    return (bank @ power).mT.clamp(min=1e-10).log().unflatten(0, x.shape[:-1]).unsqueeze(-3)
+    levels = (bank @ power).mT.clamp(min=1e-10).log()
+    return levels.reshape(*x.shape[:-1], 1, *levels.shape[-2:])
 
 
 @final

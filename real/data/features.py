@@ -34,7 +34,9 @@ class Wikipedia(TableDataset):
     )  # fmt: skip
     modalities: Mapping[str, Part] = MappingProxyType({"image": Part((128,)), "text": Part((10,))})
     splits: ClassVar[tuple[str, ...]] = ("official", "random")
-    counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 2866, "official test": 693})
+    counts: ClassVar[Mapping[str, int]] = MappingProxyType(
+        {"samples": 2866, "official train": 2173, "official test": 693}
+    )
 
     def open_table(self) -> Table:
         path = self.root / "raw_features.mat"
@@ -81,7 +83,7 @@ class Wikipedia(TableDataset):
             (root / f"{part}set_txt_img_cat.list").write_text("".join(lines))
         (root / "categories.list").write_text("\n".join(cls.classes) + "\n")
         write_matrices(root / "raw_features.mat", arrays)
-        return mark_double(root, samples=60, official_test=20)
+        return mark_double(root, samples=60, official_train=40, official_test=20)
 
 
 @final

@@ -34,6 +34,7 @@ class Food101(Illustrated):
     )  # fmt: skip
     splits: ClassVar[tuple[str, ...]] = ("official", "random")
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"classes": 101})
+    recalled: ClassVar[Mapping[str, int]] = MappingProxyType({"official test": 22716})
 
     def __init__(self, root: Path | None = None) -> None:
         super().__init__(root)

@@ -29,6 +29,7 @@ class MvsaSingle(Illustrated):
     source: ClassVar[str] = "mcrlab.net/research/mvsa-sentiment-analysis-on-multi-view-social-data"
     layout: ClassVar[tuple[str, ...]] = ("labelResultAll.txt", "data/<id>.jpg and data/<id>.txt")
     classes: tuple[str, ...] = SENTIMENTS
+    recalled: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 4511})
 
     def list_samples(self) -> list[Sample]:
         path = self.root / "labelResultAll.txt"

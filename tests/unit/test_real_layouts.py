@@ -165,3 +165,79 @@ def test_lists_that_are_not_there_cost_their_split_alone(copy):
     assert set(data.check()["splits"]) == {"actor", "random"}
     with pytest.raises(DataError, match="expected the lists of split ogm"):
         data.codes("ogm")
+
+
+def test_the_one_clip_whose_name_lacks_a_letter_is_read(copy):
+    data = DATASETS["crema-d"](copy("crema-d"))
+    row = data.index.ids.index("1004_DFA_SAD_X")
+    assert (data.classes[data.index.y[row]], data.index.groups["actor"][row]) == ("SAD", "1004")
+
+
+@pytest.mark.parametrize("spelled", ["HandstandPushups", "HandStandPushups"])
+def test_a_class_that_is_spelled_in_two_ways_is_found_in_both(copy, spelled):
+    root = copy("ucf101")
+    for folder in ("jpegs_256", "tvl1_flow/u", "tvl1_flow/v"):
+        for clip in list((root / folder).glob("v_HandstandPushups*")):
+            clip.rename(clip.with_name(clip.name.replace("HandstandPushups", spelled)))
+    assert DATASETS["ucf101"](root).check()["samples"] == 18
+    for clip in list((root / "jpegs_256").glob("v_Hand*")):
+        whole = root / "UCF-101" / "HandstandPushups" / f"{clip.name}.avi"
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_bytes(b"not decoded for the index")
+        shutil.rmtree(clip)
+    data = DATASETS["ucf101"](root)
+    assert sum(Path(s.files["rgb"]).suffix == ".avi" for s in data.samples) == 6
+    min((root / "UCF-101" / "HandstandPushups").iterdir()).unlink()
+    with pytest.raises(DataError, match=r"UCF-101/HandstandPushups/v_HandstandPushups_g01_c01.avi or jpegs_256"):
+        DATASETS["ucf101"](root).check()
+
+
+def test_training_lists_number_their_classes_as_the_index_does(copy):
+    root = copy("ucf101")
+    path = root / "ucfTrainTestlist/trainlist02.txt"
+    whole = path.read_text()
+    for old, new, sentence in (
+        ("c01.avi 1", "c01.avi 2", r"trainlist02.txt, line 1: expected a class of classInd.txt, found Archery 2"),
+        ("c01.avi 1", "c01.avi", r"line 1: expected <Class>/<clip>.avi and its number"),
+        ("Archery/v_Archery_g04", "Archery/v_Archery_g03", r"line 2: expected every clip once in split 2"),
+        ("Archery/v", "Arching/v", r"line 1: expected a class of classInd.txt, found Arching 1"),
+    ):
+        assert old in whole
+        path.write_text(whole.replace(old, new, 1))
+        with pytest.raises(DataError, match=sentence):
+            DATASETS["ucf101"](root).check()
+
+
+def test_hidden_twins_in_the_release_of_iemocap_are_passed_over_and_a_lost_evaluation_is_told(copy):
+    root = copy("iemocap")
+    folder = root / "Session3/dialog/EmoEvaluation"
+    (folder / "._Ses03F_impro01.txt").write_bytes(b"\0\5\26\7[no text")
+    assert DATASETS["iemocap"](root).check()["samples"] == 25
+    (folder / "Ses03F_impro01.txt").unlink()
+    with pytest.raises(DataError, match=r"Session3/dialog/EmoEvaluation/Ses03F_impro01.txt: expected a file"):
+        DATASETS["iemocap"](root).check()
+
+
+def test_what_a_skeleton_does_not_use_may_be_lost_and_its_places_may_not(copy):
+    root = copy("ntu-60")
+    path = root / "nturgb+d_skeletons/S001C001P001R001A001.skeleton"
+    lines = path.read_text().splitlines()
+    fields = lines[4].split()
+    for place, sentence in ((5, None), (1, "line 5: expected finite numbers, found nan")):
+        path.write_text("\n".join([*lines[:4], " ".join([*fields[:place], "nan", *fields[place + 1 :]]), *lines[5:]]))
+        if sentence is None:
+            DATASETS["ntu-60"](root).check()
+            continue
+        with pytest.raises(DataError, match=sentence):
+            DATASETS["ntu-60"](root).check()
+    path.write_text("\n".join([*lines[:3], "24", *lines[4:]]))
+    with pytest.raises(DataError, match="line 4: expected 25 joints, found 24"):
+        DATASETS["ntu-60"](root).check()
+
+
+def test_kinetics_lists_say_their_own_part(copy):
+    root = copy("kinetics-sounds")
+    path = root / "annotations/val.csv"
+    path.write_text(path.read_text().replace(",val\n", ",train\n", 1))
+    with pytest.raises(DataError, match=r"val.csv, line 2: expected val, the file's part, found 'train'"):
+        DATASETS["kinetics-sounds"](root).check()

@@ -117,14 +117,17 @@ class KineticsSounds(Clips):
     def listed(self) -> Iterator[Listed]:
         for file, part in (("train", TRAIN), ("val", VALIDATION), ("test", TEST)):
             path = self.root / "annotations" / f"{file}.csv"
+            width = len(self.header)
             for line, fields in rows(path):
-                label, video, start, end, told = fields_of(path, line, fields, 5)
                 if line == 1:
-                    if fields != self.header:
+                    width = len(fields)
+                    # Some copies say behind the rest whether a clip is under a Creative Commons licence.
+                    if fields not in (self.header, [*self.header, "is_cc"]):
                         raise DataError(
                             f"{path}, line 1: expected columns {','.join(self.header)}, found {','.join(fields)}"
                         )
                     continue
+                label, video, start, end, told, *_ = fields_of(path, line, fields, width)
                 if told not in NAMED[file]:
                     raise DataError(f"{path}, line {line}: expected {NAMED[file][0]}, the file's part, found {told!r}")
                 word = label.strip().replace(" ", "_")

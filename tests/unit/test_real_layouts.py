@@ -241,3 +241,11 @@ def test_kinetics_lists_say_their_own_part(copy):
     path.write_text(path.read_text().replace(",val\n", ",train\n", 1))
     with pytest.raises(DataError, match=r"val.csv, line 2: expected val, the file's part, found 'train'"):
         DATASETS["kinetics-sounds"](root).check()
+
+
+def test_kinetics_lists_with_a_column_of_licences_are_read_too(copy):
+    root = copy("kinetics-sounds")
+    for path in (root / "annotations").iterdir():
+        head, *rest = path.read_text().splitlines()
+        path.write_text("\n".join([f"{head},is_cc", *(f"{row},0" for row in rest)]) + "\n")
+    assert DATASETS["kinetics-sounds"](root).check()["samples"] == 24

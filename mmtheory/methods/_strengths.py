@@ -43,6 +43,11 @@ def off(value: Strength) -> bool:
     return not isinstance(value, Tensor) and value == 0
 
 
+def nowhere(values: Tensor) -> bool:
+    """Whether all are zero, where the host may know: on a CPU; elsewhere the answer is no, and zeros are multiplied through."""
+    return values.device.type == "cpu" and not bool(values.any())
+
+
 def tunable(method: type[Method]) -> tuple[str, ...]:
     """Names of the strengths that may differ from replicate to replicate.
 

@@ -14,7 +14,7 @@ from mmtheory.rng import Draws
 from ._contribution import Contributing, Contribution
 from ._method import Card, Gradients, Method, Step, Strength, View, per_replicate
 from ._scores import label_scores
-from ._strengths import epochs, off, ranged
+from ._strengths import epochs, nowhere, off, ranged
 
 
 @final
@@ -79,6 +79,8 @@ class InfoReg(Contributing):
         for m, lead in leads({m: s.double() / step.batch.n for m, s in sums.items()}).items():
             pull = per_replicate(self.strength(m), lead) * torch.exp(torch.tanh(lead))
             pull = torch.where(lead > per_replicate(self.gap, lead), pull, 0).unsqueeze(-1)
+            if nowhere(pull):  # somebody always lags
+                continue
             away = gradients.flat.data[..., gradients.flat.columns[m]] - self.anchors[m]
             gradients.owned("total", m).addcmul_(away, pull.to(away.dtype))
         return gradients.total()

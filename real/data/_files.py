@@ -169,8 +169,9 @@ def arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
 
     :raises DataError: missing, damaged, or without one of them.
     """
-    with reading(path, f"an npz file with {', '.join(names)}"), np.load(path, allow_pickle=False) as held:
-        return {name: held[name] for name in names}
+    with reading(path, f"an npz file with {', '.join(names)}"), path.open("rb") as file:
+        held = np.load(file, allow_pickle=False)
+        return {name: np.asarray(held[name]) for name in names}
 
 
 def rows(

@@ -174,6 +174,10 @@ def _folder(root: Path) -> list[Utterance]:
 def _archive(path: Path) -> list[Utterance]:
     """The repacked recordings: ``wav`` end to end, ``length``, ``label``, ``speaker``, ``take``."""
     parts = arrays(path, "wav", "length", "label", "speaker", "take")
+    if len({len(parts[k]) for k in ("length", "label", "speaker", "take")}) > 1 or parts["wav"].ndim != 1:
+        shapes = {k: v.shape for k, v in parts.items()}
+        raise DataError(f"{path}: expected one length, label, speaker and take a recording, found {shapes}")
+    _digits(path, parts["label"])
     waves = _cut(path, parts["wav"] / 32768.0, parts["length"])
     told = zip(parts["label"], parts["speaker"], parts["take"], waves, strict=True)
     return [Utterance(int(d), str(s), int(t), w) for d, s, t, w in told]
@@ -186,8 +190,15 @@ def _cepstra(path: Path) -> list[Utterance]:
         raise DataError(
             f"{path}: expected X [frames, {COEFFICIENTS}] and a label a length, found {x.shape}, {len(y)}, {len(lengths)}"
         )
+    _digits(path, y)
     parts = _cut(path, x.astype(np.float64), lengths)
     return [Utterance(int(digit), "", i, part) for i, (digit, part) in enumerate(zip(y, parts, strict=True))]
+
+
+def _digits(path: Path, labels: np.ndarray) -> None:
+    """:raises DataError: a label that is no digit."""
+    if strange := sorted({str(v) for v in labels.ravel().tolist()} - set("0123456789")):
+        raise DataError(f"{path}: expected digits 0 to 9, found {strange[0]}")
 
 
 def _cut(path: Path, values: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:

@@ -134,6 +134,14 @@ class CgMnist(TableDataset):
                 (_idx(self.root / f"{p}-images-idx3-ubyte", 3), _idx(self.root / f"{p}-labels-idx1-ubyte", 1))
                 for p in ("train", "t10k")
             ]
+            for p, (shown, labels) in zip(("train", "t10k"), parts, strict=True):
+                place = self.root / f"{p}-labels-idx1-ubyte"
+                if len(shown) != len(labels) or shown.shape[1:] != (28, 28):
+                    raise DataError(
+                        f"{place}: expected a label a picture [28, 28], found {len(labels)} for {shown.shape}"
+                    )
+                if labels.max(initial=0) > 9:
+                    raise DataError(f"{place}: expected labels 0 to 9, found {labels.max()}")
             pixels, y = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
             n = len(parts[0][1])
             codes = np.array([TRAIN] * (n - VALIDATIONS) + [VALIDATION] * VALIDATIONS + [TEST] * (len(y) - n))

@@ -7,7 +7,7 @@ multi-view papers pass it on (``handwritten.mat``). All hold the same numerals.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -19,9 +19,10 @@ import torch
 from mmtheory.errors import DataError
 from mmtheory.rng import Stream
 
-from ._dataset import Dataset, Index, Part, mark_double
+from ._dataset import Index, Part, mark_double
 from ._files import numbers_of, text
 from ._mat import matrices
+from ._tables import Table, TableDataset
 
 VIEWS: Mapping[str, tuple[str, int]] = MappingProxyType({
     "pixel": ("mfeat-pix", 240),
@@ -35,7 +36,7 @@ VIEWS: Mapping[str, tuple[str, int]] = MappingProxyType({
 
 
 @final
-class UciMultipleFeatures(Dataset):
+class UciMultipleFeatures(TableDataset):
     """Six views of handwritten numerals."""
 
     name: ClassVar[str] = "uci-multiple-features"
@@ -50,19 +51,28 @@ class UciMultipleFeatures(Dataset):
     modalities: Mapping[str, Part] = MappingProxyType({m: Part((d,)) for m, (_, d) in VIEWS.items()})
     counts: ClassVar[Mapping[str, int]] = MappingProxyType({"samples": 2000})
 
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return next((f for f in (self.root, self.root / "mfeat") if (f / "mfeat-pix").exists()), self.root)
+
+    @property
+    def places(self) -> dict[str, Path]:
+        """The file of every view."""
+        whole, csv = self.folder / "handwritten.mat", self.folder / "mfeat-pix.csv"
+        if whole.exists():
+            return dict.fromkeys(VIEWS, whole)
+        return {m: self.folder / (f"{file}.csv" if csv.exists() else file) for m, (file, _) in VIEWS.items()}
+
     @cached_property
     def views(self) -> dict[str, np.ndarray]:
         """Every view, [n, d]."""
-        folder = next((f for f in (self.root, self.root / "mfeat") if (f / "mfeat-pix").exists()), self.root)
-        if (folder / "handwritten.mat").exists():
-            return self._from_mat(folder / "handwritten.mat")
-        if (folder / "mfeat-pix.csv").exists():
-            return self._from_csv(folder)
-        return {m: _table(folder / file, width) for m, (file, width) in VIEWS.items()}
-
-    def files(self) -> Iterator[Path]:
-        folder = next((f for f in (self.root, self.root / "mfeat") if (f / "mfeat-pix").exists()), self.root)
-        return iter(sorted(p for p in folder.iterdir() if p.name == "handwritten.mat" or p.name.startswith("mfeat-")))
+        places = self.places
+        if places["pixel"].suffix == ".mat":
+            return self._from_mat(places["pixel"])
+        if places["pixel"].suffix == ".csv":
+            return self._from_csv(self.folder)
+        return {m: _table(places[m], width) for m, (_, width) in VIEWS.items()}
 
     def _from_csv(self, folder: Path) -> dict[str, np.ndarray]:
         held = {m: _table(folder / f"{f}.csv", d + 1, delimiter=",", skip=1) for m, (f, d) in VIEWS.items()}
@@ -74,15 +84,15 @@ class UciMultipleFeatures(Dataset):
 
     def _from_mat(self, file: Path) -> dict[str, np.ndarray]:
         held = matrices(file, "X", "Y")
-        cells = list(held["X"].ravel())
-        if [c.shape[-1] for c in cells] != [d for _, d in VIEWS.values()]:
+        cells = [np.asarray(c) for c in held["X"].ravel()]
+        if [c.shape[-1] if c.ndim == 2 else 0 for c in cells] != [d for _, d in VIEWS.values()]:
             raise DataError(
                 f"{file}: expected views of widths {[d for _, d in VIEWS.values()]}, found {[c.shape for c in cells]}"
             )
         self._labels = held["Y"].ravel().astype(np.int64)
         return dict(zip(VIEWS, (np.asarray(c, dtype=np.float64) for c in cells), strict=True))
 
-    def read_index(self) -> Index:
+    def open_table(self) -> Table:
         sizes = {m: len(v) for m, v in self.views.items()}
         n = sizes["pixel"]
         if set(sizes.values()) != {n} or n % 10:
@@ -90,10 +100,8 @@ class UciMultipleFeatures(Dataset):
         y: np.ndarray = getattr(self, "_labels", np.repeat(np.arange(10), n // 10))
         if set(np.unique(y)) != set(range(10)):
             raise DataError(f"{self.root}: expected labels 0 to 9, found {sorted(set(y.tolist()))}")
-        return Index(tuple(f"numeral {i}" for i in range(n)), torch.from_numpy(y))
-
-    def read(self, rows: range) -> dict[str, np.ndarray]:
-        return {m: v[rows.start : rows.stop] for m, v in self.views.items()}
+        index = Index(tuple(f"numeral {i}" for i in range(n)), torch.from_numpy(y))
+        return Table(self.views, index, self.places)
 
     @classmethod
     def write_double(cls, root: Path) -> Path:

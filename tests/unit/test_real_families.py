@@ -67,7 +67,9 @@ def test_a_family_trains(folders, family, local, adapters):
     if kind == "resnet" and adapters:
         adapters = 0  # no linear layers, which test_real_encoders.py sees refused
     name = f"{kind}:{folders[family] if local else 'tiny'}"
-    recipe = Recipe(encoder={"m": name}, width=8, epochs=20 if adapters else 6, batch_size=8, adapters=adapters, lr=5e-3)
+    recipe = Recipe(
+        encoder={"m": name}, width=8, epochs=20 if adapters else 6, batch_size=8, adapters=adapters, lr=5e-3
+    )
     fit = Fit(Two(PARTS[family]), recipe)
     model = fit.trainer.model
     before = {k: v.detach().clone() for k, v in (*model.named_parameters(), *model.named_buffers())}

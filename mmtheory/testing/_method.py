@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -40,6 +41,8 @@ def check_method(
     - stacked replicates are the replicates alone (1e-10), and the order in which modalities are named does not matter (1e-9);
     - hooks that look do not write parameters, ``around`` restores them, no hook moves an owner that its phase does not;
     - no hook of a step waits for the device; gradients and predictions are finite and of the right shape;
+    - nobody draws from the global generators of torch or numpy; two and three modalities are served alike;
+    - absent modalities, samples without any, a class that no label has and a batch of one leave everything finite;
     - a resumed run is the uninterrupted one bit for bit.
 
     :param method: an instance that acts within ``settings``; it is copied for every run.
@@ -56,12 +59,14 @@ def check_method(
     for fusion in served:
         for names in ("ab", "abc"):
             bench.fusion, bench.names = fusion, names
-            _check_hooks(who, bench)
+            with _naming(who, bench):
+                _check_hooks(who, bench)
             whole = bench.trainer(method).run()
             _check_activity(who, bench, whole)
             _check_replicates(who, bench, whole)
             _check_order(who, bench, whole)
             _check_resumption(who, bench, whole)
+            _check_hard_data(who, bench)
 
 
 @dataclass
@@ -73,6 +78,7 @@ class _Bench:
     stream: Stream
     fusion: str = "sum"
     names: str = "ab"
+    hard: bool = False
 
     def trainer(self, method: Method, *, names: str | None = None, alone: int | None = None) -> Trainer:
         order = names or self.names
@@ -94,11 +100,18 @@ class _Bench:
 
     def _data(self, split: str, names: str, alone: int | None) -> Batch:
         draws = self.stream.child("data", split).draws(range(2))
-        y = draws.integers("y", CLASSES, SAMPLES)
-        x = {m: draws.normal(m, SAMPLES, 4 + (m == "a")) for m in names}
+        n = 3 * self.settings.batch_size + 1 if self.hard else SAMPLES
+        y = draws.integers("y", CLASSES - self.hard, n)
+        x = {m: draws.normal(m, n, 4 + (m == "a")) for m in names}
         for m, z in x.items():
             z[..., :CLASSES] += LOUDNESS[m] * one_hot(y, CLASSES)
-        return Batch(x, y) if alone is None else Batch({m: z[alone] for m, z in x.items()}, y[alone])
+        present: dict[str, Tensor] = {}
+        if self.hard:
+            present = {m: draws.uniform(f"present {m}", n) < 0.7 for m in names}
+            for here in present.values():
+                here[:, 0] = False  # a sample of which nothing is there
+        whole = Batch(x, y, present)
+        return whole if alone is None else Batch({m: z[alone] for m, z in x.items()}, y[alone])
 
     def serves(self, fusion: str) -> bool:
         self.fusion = fusion
@@ -190,6 +203,39 @@ def _check_resumption(who: str, bench: _Bench, whole: Trainer) -> None:
         assert same, f"{who}: a resumed run is not the uninterrupted one: {name} differs; is all state in state_dict?"
 
 
+def _check_hard_data(who: str, bench: _Bench) -> None:
+    hard = replace(bench, hard=True)
+    trainer = hard.trainer(bench.method)
+    with _naming(who, bench, "absent modalities, a class without samples and a batch of one"):
+        trainer.run()
+        said = trainer.predict(trainer.train_data)
+    whole = bool(trainer.alive.all()) and bool(trainer.flat.data.isfinite().all()) and bool(said.isfinite().all())
+    assert whole, (
+        f"{who}: expected all to stay finite where modalities are absent, a class has no samples and a batch has one, found it is not"
+    )
+
+
+@contextmanager
+def _naming(who: str, bench: _Bench, what: str = "") -> Generator[None]:
+    """An error that the method's own code raises is a broken clause, not a crash of the check."""
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:
+        served = what or f"{len(bench.names)} modalities with {bench.fusion}"
+        raise AssertionError(f"{who}: expected to serve {served}, found {type(error).__name__}: {error}") from error
+
+
+def _generators() -> tuple[tuple[str, object], ...]:
+    """What the global generators will say next."""
+    key = np.random.get_state()  # noqa: NPY002 (it is the global one that is watched)
+    return (
+        ("torch", torch.get_rng_state().tolist()),
+        ("numpy", [k.tolist() if isinstance(k, np.ndarray) else k for k in key]),
+    )
+
+
 def _check_hooks(who: str, bench: _Bench) -> None:
     watch = _Watch(who)
     trainer = bench.trainer(bench.method)
@@ -201,7 +247,12 @@ def _check_hooks(who: str, bench: _Bench) -> None:
     watch.trainer = trainer
     watch.put_on(trainer.method)
     trainer.closed = None
+    before = _generators()
     trainer.run()
+    for (name, old), (_, new) in zip(before, _generators(), strict=True):
+        assert old == new, (
+            f"{who}: expected random numbers of step.draws alone, found the global generator of {name} moved"
+        )
 
 
 @dataclass

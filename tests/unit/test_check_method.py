@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -164,6 +165,77 @@ class PredictsForOne(Brake):
         return super().predict(model, auxiliary, batch).mean(-2, keepdim=True)
 
 
+class KnowsTwo(Brake):
+    """Written for a pair: a third modality is nobody."""
+
+    def on_gradients(self, step, gradients):
+        if self.factor != 1:
+            gradients.owned("total", {2: "a"}[len(step.features)]).mul_(self.factor)
+        return gradients.total()
+
+
+class FirstTwoOnly(Brake):
+    """Forgets whoever comes third."""
+
+    def on_gradients(self, step, gradients):
+        for m in step.model.modalities[2:] if self.factor != 1 else ():
+            gradients.owned("total", m).zero_()
+        return super().on_gradients(step, gradients)
+
+
+class RollsItsOwn(Brake):
+    """Noise from torch's global generator."""
+
+    def on_gradients(self, step, gradients):
+        total = super().on_gradients(step, gradients)
+        return total if self.factor == 1 else total + 1e-3 * torch.rand_like(total)
+
+
+class RollsInNumpy(Brake):
+    def on_gradients(self, step, gradients):
+        return super().on_gradients(step, gradients) * (1 if self.factor == 1 else np.random.rand())  # noqa: NPY002
+
+
+class FirstReplicateForAll(Brake):
+    """Loops over replicates and reads the first one's ratio each time."""
+
+    def coefficient(self, ratio):
+        found = super().coefficient(ratio)
+        return torch.stack([found[0] for _ in range(len(found))]) if found.ndim else found
+
+
+class ScoresByClass(Brake):
+    """Weights classes by the inverse of how often they are in training: one that is not there makes it infinite."""
+
+    def on_epoch(self, view):
+        counts = torch.nn.functional.one_hot(view.train.y, 3).sum(-2).double()
+        self.rarity = (1 / counts).sum(-1)
+
+    def losses(self, step):
+        losses = super().losses(step)
+        return losses if self.factor == 1 else {"total": losses["total"] * (1 + self.rarity)}
+
+
+class AsIfAllWerePresent(Brake):
+    """Divides by how many are present."""
+
+    def losses(self, step):
+        losses = super().losses(step)
+        if self.factor == 1 or not step.batch.present:
+            return losses
+        there = torch.stack(list(step.batch.present.values())).sum(0).to(losses["total"].dtype)
+        return {"total": losses["total"] * (len(step.features) / there).mean(-1)}
+
+
+@pytest.fixture
+def generators_put_back():
+    """Two of the broken ones move the global generators, which no test may."""
+    known = np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng():
+        yield
+    np.random.set_state(known)  # noqa: NPY002
+
+
 @pytest.mark.parametrize(
     "method", [Brake(), WaitsUnlessFree(), OGM(0.5, form="journal"), OPM(0.5)], ids=lambda m: type(m).__name__
 )
@@ -193,9 +265,20 @@ def test_a_sound_method_passes(method):
         (NotFinite(), "mine: on_gradients: expected finite gradients"),
         (ServesNobody(), "mine: expected a fusion that it serves"),
         (PredictsForOne(), "mine: expected predictions"),
+        (KnowsTwo(), "mine: expected to serve 3 modalities with sum, found KeyError"),
+        (FirstTwoOnly(), "mine: expected the order in which modalities are named not to matter"),
+        (RollsItsOwn(), "mine: expected random numbers of step.draws alone, found the global generator of torch moved"),
+        (
+            RollsInNumpy(),
+            "mine: expected random numbers of step.draws alone, found the global generator of numpy moved",
+        ),
+        (FirstReplicateForAll(), "mine: stacked replicate 1 is not the replicate trained alone"),
+        (ScoresByClass(), "mine: expected all to stay finite where modalities are absent, a class has no samples"),
+        (AsIfAllWerePresent(), "mine: expected all to stay finite where modalities are absent"),
     ],
     ids=lambda v: type(v).__name__ if isinstance(v, Method) else "",
 )
+@pytest.mark.usefixtures("generators_put_back")
 def test_a_broken_method_is_caught_by_name(method, said):
     with pytest.raises(AssertionError) as caught:
         check_method(method)

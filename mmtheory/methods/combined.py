@@ -22,6 +22,7 @@ from ._strengths import ranged
 
 Scope = Literal["encoder", "joint"]
 FUSED, OWN, TRACKED = "fused", "own", "tracked "
+PIECE = 1 << 16
 KNOWN: Mapping[str, type[Weighting] | type[STCH]] = MappingProxyType({**WEIGHTINGS, "stch": STCH})
 """Weightings by name; an EPO has no name, because nobody but its user knows the preference."""
 
@@ -136,7 +137,7 @@ class Combined(TwoRows):
             fused, own = gradients.owned(FUSED, owner), gradients.owned(OWN, owner)
             k = 1 + names.index(owner) if owner in names else 0
             if k:
-                fused.mul_(w[..., :1]).addcmul_(own, w[..., k : k + 1])
+                blend(fused, own, w[..., [0, k]])
             else:
                 fused.add_(own)
         return gradients.rows[FUSED]
@@ -150,8 +151,7 @@ class Combined(TwoRows):
                 fresh[..., columns] = old[..., columns]
 
     def join(self, gradients: Gradients, modality: str, fused: Tensor, own: Tensor) -> None:
-        w = self.solved(modality, pair(fused, own)).to(fused.dtype)
-        fused.mul_(w[..., :1]).addcmul_(own, w[..., 1:])
+        blend(fused, own, self.solved(modality, pair(fused, own)).to(fused.dtype))
 
     def solved(self, name: str, G: Tensor) -> Tensor:
         """The weights of one solve; its memory moves on."""
@@ -169,6 +169,20 @@ class Combined(TwoRows):
         self.tracked = {k.removeprefix(TRACKED): t.clone() for k, t in state.items() if k.startswith(TRACKED)}
         for name, old in self.memory.items():
             self.memory[name] = folded(old, [state[f"{name} {i}"] for i in range(len(unfolded(old)))])
+
+
+def blend(fused: Tensor, own: Tensor, weights: Tensor) -> None:
+    """w₀ fused + w₁ own [*batch, P] in place of the former, on a CPU by pieces that stay in its cache between the two operations.
+
+    Shape: weights [*batch, 2].
+
+    >>> a = torch.ones(3); blend(a, torch.ones(3), torch.tensor([2.0, 1.0])); a.tolist()
+    [3.0, 3.0, 3.0]
+    """
+    first, second = weights[..., :1], weights[..., 1:]
+    size = PIECE if fused.device.type == "cpu" else fused.shape[-1]
+    for a, b in zip(fused.split(size, -1), own.split(size, -1), strict=True):
+        a.mul_(first).addcmul_(b, second)
 
 
 def pair(fused: Tensor, own: Tensor) -> Tensor:

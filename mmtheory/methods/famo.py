@@ -28,8 +28,8 @@ class FAMO(Method):
 
     .. math:: L = \sum_k w_k f_k, \qquad w_k \propto z_k / f_k, \quad z = \mathrm{softmax}(\xi)
 
-    After the step the same batch's losses are taken once more, and ξ moves along Jac(softmax)ᵀ(log f_before − log f_after): who fell
-    least is weighed more. The weights are convex, so that the step is 1/(M + 1) of the uniform multi-loss's where all losses are equal;
+    After the step the same batch's losses are taken once more, and Adam moves ξ along Jac(softmax)ᵀ(log f_before − log f_after), as in
+    the public code: who fell least is weighed more. The weights are convex, so that the step is 1/(M + 1) of the uniform multi-loss's where all losses are equal;
     a comparison has to sweep the learning rate.
 
     A loss of exactly 0, that of a modality absent from the whole batch, has no weight and teaches ξ nothing.

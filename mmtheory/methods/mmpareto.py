@@ -10,7 +10,7 @@ from torch import Tensor
 from mmtheory import moo
 
 from ._method import Card, Gradients, Strength, per_replicate
-from .combined import Combined, pair
+from .combined import Combined, blend, pair
 
 
 @final
@@ -67,4 +67,4 @@ class MMPareto(Combined):
         ]
         w = self.rule.tensor_weights(torch.stack([pair(fused[..., s], own[..., s]) for s in spans], -3)).to(fused.dtype)
         for k, s in enumerate(spans):
-            fused[..., s].mul_(w[..., k, :1]).addcmul_(own[..., s], w[..., k, 1:])
+            blend(fused[..., s], own[..., s], w[..., k, :])

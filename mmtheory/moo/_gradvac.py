@@ -12,7 +12,8 @@ from torch import Tensor
 from mmtheory.rng import Stream
 
 from ._checks import numbers, within
-from ._orders import checked_orders, drawn_orders
+from ._lanes import ITEMS, in_lanes
+from ._orders import checked_orders, drawn_orders, shared_order
 from ._weighting import Stateful
 
 
@@ -64,6 +65,18 @@ class GradVac(Stateful[VaccineState]):
         if G is not None and turns is not None and aims is not None:
             weights, after = _of_one(G, turns, aims, self.beta)
             return torch.from_numpy(weights), VaccineState(state.step + 1, torch.from_numpy(after))
+        if (
+            (G is None or turns is None)
+            and (shared := shared_order(orders)) is not None
+            and numbers(gramian) is not None
+        ):
+            flat = zip(
+                gramian.reshape(-1, m, m).split(ITEMS), state.targets.reshape(-1, m, m).split(ITEMS), strict=True
+            )
+            found = [_of_many(in_lanes(part), shared, in_lanes(aim), self.beta) for part, aim in flat]
+            weights = torch.cat([w for w, _ in found], -1).mT.reshape(gramian.shape[:-1])
+            after = torch.cat([aim for _, aim in found], -1).movedim(-1, 0).reshape(gramian.shape)
+            return weights, VaccineState(state.step + 1, after)
         norms = gramian.diagonal(dim1=-2, dim2=-1).sqrt()
         # The products ⟨v_i, g_j⟩ are kept beside the weights of v_i.
         parts = torch.eye(m, dtype=gramian.dtype, device=gramian.device).expand(gramian.shape).clone()
@@ -85,6 +98,31 @@ class GradVac(Stateful[VaccineState]):
             after = (1 - self.beta) * target + self.beta * cosine
             targets = targets.scatter(-1, j[..., None], after[..., None])
         return parts.sum(-2), VaccineState(state.step + 1, targets)
+
+
+def _of_many(G: Tensor, orders: list[list[int]], targets: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """Weights ``[m, n]`` and targets for Gramians ``[m, m, n]`` with the same orders: whole vectors of items, nothing gathered."""
+    lengths = G.diagonal().mT
+    norms = lengths.sqrt()
+    total, targets = torch.ones_like(lengths), targets.clone()
+    for i, order in enumerate(orders):
+        slopes, own = G[i].clone(), lengths[i].clone()
+        for j in order:
+            target, length = targets[i, j], norms[j]
+            own_norm = own.clamp(min=0).sqrt()
+            scale = own_norm * length
+            regular = scale > 0
+            cosine = torch.where(regular, slopes[j] / torch.where(regular, scale, 1.0), 0.0).clamp(-1, 1)
+            flat = (1 - target**2).clamp(min=0).sqrt()
+            turn = target * (1 - cosine**2).sqrt() - cosine * flat
+            active = regular & (cosine < target) & (flat > 0)
+            move = torch.where(active, own_norm * turn / torch.where(active, length * flat, 1.0), 0.0)
+            total[j].add_(move)
+            # ‖v + a g_j‖² = ‖v‖² + 2a⟨v, g_j⟩ + a²‖g_j‖²
+            own = own + move * (2 * slopes[j] + move * lengths[j])
+            slopes.addcmul_(G[j], move)
+            targets[i, j] = (1 - beta) * target + beta * cosine
+    return total, targets
 
 
 def _of_one(G: np.ndarray, orders: np.ndarray, targets: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,8 @@ from torch import Tensor
 from mmtheory.errors import ArgumentError
 from mmtheory.rng import Stream
 
+from ._checks import numbers
+
 PAIR = 2
 
 
@@ -27,3 +29,12 @@ def checked_orders(orders: Tensor, gramian: Tensor) -> Tensor:
     if orders.shape[-2:] != (m, m - 1) or orders.is_floating_point():
         raise ArgumentError(f"orders: expected whole numbers of shape [..., {m}, {m - 1}], found {list(orders.shape)}")
     return orders.to(gramian.device).expand(*gramian.shape[:-1], m - 1)
+
+
+def shared_order(orders: Tensor) -> list[list[int]] | None:
+    """The orders that a whole batch has in common, where the host may look and sees that they were only expanded."""
+    seen = numbers(orders)
+    if seen is None or any(orders.stride()[:-2]):
+        return None
+    first = seen[(0,) * (seen.ndim - 2)] if seen.size else None
+    return None if first is None else first.tolist()

@@ -12,7 +12,8 @@ from torch import Tensor
 from mmtheory.rng import Stream
 
 from ._checks import numbers
-from ._orders import checked_orders, drawn_orders
+from ._lanes import ITEMS, in_lanes
+from ._orders import checked_orders, drawn_orders, shared_order
 from ._weighting import Stateful
 
 
@@ -57,6 +58,9 @@ class PCGrad(Stateful[int]):
         one, turns = (numbers(gramian), numbers(orders)) if gramian.ndim == 2 else (None, None)
         if one is not None and turns is not None:
             return torch.from_numpy(_of_one(one, turns))
+        if turns is None and (shared := shared_order(orders)) is not None and numbers(gramian) is not None:
+            parts = [_of_many(in_lanes(G), shared) for G in gramian.reshape(-1, m, m).split(ITEMS)]
+            return torch.cat(parts, -1).mT.reshape(gramian.shape[:-1])
         diagonal = gramian.diagonal(dim1=-2, dim2=-1)
         parts = torch.eye(m, dtype=gramian.dtype, device=gramian.device).expand(gramian.shape).clone()
         for k in range(m - 1):
@@ -66,6 +70,22 @@ class PCGrad(Stateful[int]):
             move = torch.where(length > 0, slope.clamp(max=0) / torch.where(length > 0, length, 1.0), 0.0)
             parts = parts.scatter_add(-1, j[..., None], -move[..., None])
         return parts.sum(-2)
+
+
+def _of_many(G: Tensor, orders: list[list[int]]) -> Tensor:
+    """The weights ``[m, n]`` of Gramians ``[m, m, n]`` with the same orders: whole vectors of items, nothing gathered."""
+    m = len(G)
+    lengths = G.diagonal().mT
+    inverse = torch.where(lengths > 0, 1 / lengths, 0.0)
+    total = torch.ones_like(lengths)
+    for i, order in enumerate(orders):
+        slopes = G[i].clone()
+        for place, j in enumerate(order):
+            move = slopes[j].clamp(max=0).mul_(inverse[j])
+            total[j].sub_(move)
+            if place < m - 2:
+                slopes.addcmul_(G[j], move, value=-1)
+    return total
 
 
 def _of_one(G: np.ndarray, orders: np.ndarray) -> np.ndarray:

@@ -233,6 +233,7 @@ def test_compiled_encoders_compute_the_same(htad, monkeypatch):
 
 @pytest.mark.skipif(bool(passes.no_compiler("cpu")), reason="needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler imports torch's own old parts
+@pytest.mark.filterwarnings("ignore:Skipping serialization")  # which torch 2.6 says of its own settings
 def test_what_inductor_compiles_gives_the_gradient_of_every_loss():
     x = Stream(3).draws().normal("x", 10, 3, 8, 8).float()
     plain = gradients(Passed(Tall(), Passes()), x, 1.0, rows=2)

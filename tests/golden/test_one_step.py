@@ -9,56 +9,6 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from mmtheory.batch import Batch
-from mmtheory.methods import METHODS
-from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
-from mmtheory.rng import Stream
-from mmtheory.training import Settings, Trainer
-
-WIDTH, CLASSES, N, RATE = 5, 3, 24, 0.1
-SPEEDS = {"a": 3.0, "b": 1.0, "c": 0.3}
-"""Scales of the inputs, so that nobody is in balance."""
-
-
-class Plain:
-    """The same network as the loop's, its parameters as leaves by name."""
-
-    def __init__(self, trainer, x, y):
-        named = [*trainer.model.named_parameters(), *trainer.auxiliary.named_parameters()]
-        self.p = {k: v.detach().clone().requires_grad_() for k, v in named}
-        self.x, self.y, self.names = x, y, sorted(x)
-
-    def z(self, m):
-        h = self.x[m]
-        for k in (0, 2):
-            h = (h @ self.p[f"encoders.{m}.layers.{k}"] + self.p[f"encoders.{m}.layers.{k + 1}"]).relu()
-        return h
-
-    def share(self, m, z=None):
-        """W_m z_m + b/M."""
-        k = self.names.index(m)
-        w = self.p["fusion.head.weight"][k * WIDTH : (k + 1) * WIDTH]
-        return (self.z(m) if z is None else z) @ w + self.p["fusion.head.bias"] / len(self.names)
-
-    def fused(self):
-        return sum(self.share(m) for m in self.names)
-
-    def own(self, m, z=None):
-        """Cross-entropy of m's own head."""
-        return cross_entropy(
-            (self.z(m) if z is None else z) @ self.p[f"head:{m}.weight"] + self.p[f"head:{m}.bias"], self.y
-        )
-
-    def encoder(self, m):
-        return [k for k in self.p if k.startswith(f"encoders.{m}.")]
-
-    def gradient(self, loss):
-        found = torch.autograd.grad(loss, list(self.p.values()), retain_graph=True, allow_unused=True)
-        return {k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(self.p.items(), found, strict=True)}
-
-    def after(self, gradient):
-        return {k: v.detach() - RATE * gradient[k] for k, v in self.p.items()}
-
 
 def joint(net):
     return net.gradient(cross_entropy(net.fused(), net.y))
@@ -81,7 +31,7 @@ def cml(net, lam=1.0):
     """Absent modalities are zeros; every pair of coalitions that differ by one modality."""
 
     def sure(heard):
-        logits = sum(net.share(m, None if m in heard else torch.zeros(N, WIDTH).double()) for m in net.names)
+        logits = sum(net.share(m, None if m in heard else torch.zeros(net.n, net.width).double()) for m in net.names)
         return logits.softmax(-1).max(-1).values
 
     sets = [frozenset(s) for k in range(1, len(net.names) + 1) for s in combinations(net.names, k)]
@@ -100,9 +50,9 @@ def pmr(net, alpha=1.0, mu=0.01):
     near, right = {}, {}
     for m in net.names:
         z = net.z(m)
-        c = torch.stack([z[net.y == k].mean(0) for k in range(CLASSES)]).detach()
+        c = torch.stack([z[net.y == k].mean(0) for k in range(net.classes)]).detach()
         near[m] = -(z[:, None] - c).square().sum(-1).sqrt()
-        right[m] = near[m].softmax(-1)[torch.arange(N), net.y].sum().detach()
+        right[m] = near[m].softmax(-1)[torch.arange(net.n), net.y].sum().detach()
     loss = cross_entropy(net.fused(), net.y)
     for m in net.names:
         lag = float((max(right.values()) / right[m] - 1).clamp(0, 1))
@@ -127,14 +77,14 @@ def lfm(net, a=0.5):
 def mbsd(net, lam=1.0, t=2.0):
     """The teacher and its confidence in the label are constants."""
     taught = net.fused().detach()
-    sure, q = taught.softmax(-1)[torch.arange(N), net.y], (taught / t).softmax(-1)
+    sure, q = taught.softmax(-1)[torch.arange(net.n), net.y], (taught / t).softmax(-1)
     apart = sum((q * (q.log() - (net.share(m) / t).log_softmax(-1))).sum(-1) for m in net.names)
     return net.gradient(cross_entropy(net.fused(), net.y) + lam * t**2 * (sure * apart).mean())
 
 
 def cggm(net, lam=0.1):
     """In the first step all factors are one; the guides learn on features held constant and turn the fused residuals."""
-    fused, label = net.fused(), torch.nn.functional.one_hot(net.y, CLASSES)
+    fused, label = net.fused(), torch.nn.functional.one_hot(net.y, net.classes)
     r, turn, guides = (fused.softmax(-1) - label).flatten(), 0.0, 0.0
     for m in net.names:
         z = net.z(m).detach()
@@ -147,7 +97,7 @@ def cggm(net, lam=0.1):
 def ogm(net, alpha=0.5):
     """k = 1 − tanh(α ρ) where ρ > 1; ρ is the mean over the others of S/S'."""
     g = joint(net)
-    s = {m: net.share(m).detach().softmax(-1)[torch.arange(N), net.y].sum() for m in net.names}
+    s = {m: net.share(m).detach().softmax(-1)[torch.arange(net.n), net.y].sum() for m in net.names}
     for m in net.names:
         others = [j for j in net.names if j != m]
         rho = sum(s[m] / s[j] for j in others) / len(others)
@@ -201,7 +151,7 @@ def ngdiff(net):
 
 def mla(net, alpha=0.1):
     """One modality after the other through the shared head, whose gradient is projected off the means seen before."""
-    p = torch.eye(WIDTH).double()
+    p = torch.eye(net.width).double()
     for m in net.names:
         z = net.z(m)
         loss = cross_entropy(z @ net.p["head:shared.weight"] + net.p["head:shared.bias"], net.y)
@@ -221,26 +171,6 @@ REFERENCES = {
 
 @pytest.mark.parametrize("names", ["ab", "abc"])
 @pytest.mark.parametrize("name", REFERENCES)
-def test_a_step_is_what_the_formulas_say(name, names):
+def test_a_step_is_what_the_formulas_say(name, names, beside):
     reference, settings = REFERENCES[name]
-    draws = Stream(3).draws()
-    y = draws.integers("y", CLASSES, N)
-    x = {m: SPEEDS[m] * (draws.normal(m, N, 4) + y[:, None] * draws.normal(f"mean {m}", 4)) for m in names}
-
-    def build(draws):
-        encoders = {m: MLPEncoder((4, 7, WIDTH), draws=draws, name=m, dtype=torch.float64) for m in names}
-        head = FUSIONS["concat"](dict.fromkeys(names, WIDTH), CLASSES, draws=draws, dtype=torch.float64)
-        return MultimodalModel(encoders, head)
-
-    how = Settings(batch_size=N, lr=RATE, momentum=0.0, weight_decay=0.0)
-    data = Batch(x, y)
-    trainer = Trainer(build, METHODS[name](**settings), data, settings=how, stream=Stream(1), validation=data)
-    net = Plain(trainer, x, y)
-    gradient = reference(net)
-    wanted = net.p if gradient is None else net.after(gradient)
-    start = {k: v.detach().clone() for k, v in (*trainer.model.named_parameters(), *trainer.auxiliary.named_parameters())}  # fmt: skip
-    trainer.run(1)
-    found = dict((*trainer.model.named_parameters(), *trainer.auxiliary.named_parameters()))
-    for k, v in wanted.items():
-        assert float((found[k] - v).detach().abs().max()) < 1e-10, k
-    assert max(float((found[k].detach() - start[k]).abs().max()) for k in wanted) > 1e-3
+    beside(name, settings, names, 1, lambda net, epoch: reference(net))

@@ -24,6 +24,7 @@ Importance = Literal["batch", "ema"]
 DIFFERENCES = (
     "the released H(Y) is a cross-entropy of probabilities taken for logits; here the entropy of the batch's labels",
     "the released code masks convolutions of inner blocks alone; here every layer of the encoder, biases with their units",
+    "the released mask of the last dense layer is computed and never applied; here every mask is",
     "at a bound of zero or less the share is (M - 1)/M, which is the released code's one half at M = 2",
 )
 
@@ -161,6 +162,7 @@ class AMSSPlus(AMSS):
             *DIFFERENCES,
             "weights = 'released' divides by p_i + 1/n, which is not the probability of being kept: it multiplies the gradient by about "
             "a quarter of the layer's width; the default divides by that probability exactly",
+            "the released weights of dense layers are made from the units' numbers instead of their importances, which is not offered",
             "exactly unbiased weights leave modalities different noise only: no rebalancing remains in expectation",
         ),
     )

@@ -49,6 +49,7 @@ class OPM(Contributing):
         differences=(
             "scale = 'shared' mirrors the released code's single inverse-dropout factor; the default is the unbiased one",
             "a sample that would lose every modality keeps all; the released code removes it from the batch",
+            "the released code waits five epochs (warmup = 5); the default begins at once",
             "the ratio of one step acts on the next, as in the paper; the released code uses the current batch",
         ),
     )

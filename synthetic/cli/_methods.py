@@ -17,6 +17,15 @@ example:
   mmtheory methods --json"""
 
 
+FOLLOWS = {
+    "paper": "follows the paper",
+    "repo": "follows the released code",
+    "reconstruction": "reconstruction: text or code was not, or not wholly, at hand",
+}
+LEGEND = """F and B: one forward and one backward of everything; M: the number of modalities; joint training: one loss on the fused output.
+A · line is a difference from the paper or from released code, with the option that mirrors the code where there is one."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What ``mmtheory methods`` can be told."""
@@ -39,11 +48,18 @@ def main(argv: list[str]) -> int:
     console = Console(highlight=False, markup=False)
     for card in cards:
         console.print(f"{card['name']}  {card['summary']}", style="bold", soft_wrap=True)
-        neutral = f"; joint training at {card['neutral']}" if card["neutral"] else ""
-        console.print(
-            f"    {card['source']} ({card['fidelity']}); {card['cost']}{neutral}", style="dim", soft_wrap=True
-        )
+        for line in _facts(card):
+            console.print(f"    {line}", style="dim", soft_wrap=True)
         for difference in card["differences"]:
             console.print(f"    · {difference}", style="dim", soft_wrap=True)
-    console.print(f"{len(cards)} methods")
+    console.print(f"{len(cards)} methods. {LEGEND}", soft_wrap=True)
     return 0
+
+
+def _facts(card: dict[str, Any]) -> list[str]:
+    """Source, cost and neutral setting of a card, in words."""
+    neutral = {"": "never joint training", "always": "this is joint training"}.get(
+        card["neutral"], f"joint training bit for bit at {card['neutral']}"
+    )
+    wants = "; wants a validation split" if "validation" in card["needs"] else ""
+    return [f"{card['source']}; {FOLLOWS[card['fidelity']]}", f"a step costs {card['cost']}; {neutral}{wants}"]

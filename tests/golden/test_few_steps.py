@@ -242,11 +242,31 @@ def bogc(prior=1.0, beta=0.9):
     return step
 
 
+def gblend(floor=1e-2):
+    """Every loss is tried alone for an epoch; gain over squared growth of overfitting, which one split for both leaves at its floor."""
+
+    def losses(net):
+        return [cross_entropy(net.fused(), net.y), *(net.own(m) for m in net.names)]
+
+    def step(net, epoch):
+        here, gains = net.p, []
+        for k in range(1 + len(net.names)):
+            before = losses(net)[k]
+            net.move(net.after(net.gradient(before)))
+            gains.append(float(before.detach() - losses(net)[k].detach()))
+            net.move(here)
+        raw = [max(g, 0.0) / floor**2 for g in gains]
+        return net.gradient(sum(r / sum(raw) * f for r, f in zip(raw, losses(net), strict=True)))
+
+    return step
+
+
 REFERENCES = {
     "reconboost": (reconboost, {}, 3), "aug": (aug, {"every": 1}, 2), "umt": (umt, {"teacher_epochs": 0}, 3),
     "famo": (famo, {}, 3), "i2m2": (i2m2, {}, 2), "mie": (mie, {}, 3), "mses": (mses, {"patience": 1, "tolerance": 10.0}, 3),
     "mslr": (mslr, {"strength": 0.5, "measure": "score", "first": 0}, 3), "greedy": (greedy, {"start": 0}, 3),
     "opm": (opm, {"q_base": 1.0, "p_exe": 1.0}, 2), "amco": (amco, {"p": 1.0, "ramp": 1}, 2), "bogc": (bogc, {}, 3),
+    "gblend": (gblend, {"super_epoch": 1}, 2),
 }  # fmt: skip
 
 

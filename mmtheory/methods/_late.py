@@ -8,16 +8,13 @@ import torch
 from torch import Tensor
 
 from ._losses import declared_loss
+from ._measures import where_present
 from ._method import Step
 
 
 def own_loss(step: Step, modality: str, logits: Tensor) -> Tensor:
     """Mean declared loss of one modality's own logits over the samples in which it is present (0 where there are none), [*batch]."""
-    loss = declared_loss(logits, step.batch.y)
-    present = step.batch.present.get(modality)
-    if present is None:
-        return loss.mean(-1)
-    return torch.where(present, loss, 0).sum(-1) / present.sum(-1).clamp(min=1)
+    return where_present(declared_loss(logits, step.batch.y), step.batch, modality)
 
 
 def late_average(

@@ -31,6 +31,20 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.mT.softmax(-2).mT if logits.shape[-1] < NARROW else logits.softmax(-1)
 
 
+def leads(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    r"""Each modality's score minus the mean of the others', [*batch].
+
+    .. math:: d_m = s_m - \frac{1}{M-1}\sum_{j \ne m} s_j
+
+    Their sum is zero; at M = 2 they are opposite.
+
+    >>> {m: float(v) for m, v in leads({"a": torch.tensor(3.0), "b": torch.tensor(1.0)}).items()}
+    {'a': 2.0, 'b': -2.0}
+    """
+    total = torch.stack(list(scores.values())).sum(0)
+    return {m: s - (total - s) / (len(scores) - 1) for m, s in scores.items()}
+
+
 def discrepancy(scores: Mapping[str, Tensor], *, reference: Reference = "harmonic") -> dict[str, Tensor]:
     r"""How far each modality is ahead of the others.
 

@@ -15,7 +15,7 @@ from mmtheory.rng import Draws
 
 from ._heads import head_of
 from ._losses import cross_entropy
-from ._measures import by_parts, own_scores
+from ._measures import by_parts, own_scores, where_present
 from ._method import Card, Method, Step, Strength, View, per_replicate, required
 from ._strengths import ranged
 from .reconboost import summed
@@ -145,8 +145,7 @@ class AUG(Method):
         residual = (1 - per_replicate(self.lam, taken) * taken).clamp(min=0)
         earlier = torch.where((count > 1).unsqueeze(-1), cross_entropy((logits * before).sum(-3), y), 0.0)
         loss = residual * cross_entropy(newest, y) + cross_entropy(self._upto(logits, count), y) + earlier
-        here = step.batch.present.get(modality)
-        return loss.mean(-1) if here is None else torch.where(here, loss, 0).sum(-1) / here.sum(-1).clamp(min=1)
+        return where_present(loss, step.batch, modality)
 
     def predict(self, model: MultimodalModel, auxiliary: nn.ModuleDict, batch: Batch) -> Tensor:
         return summed(self.ensembles(model.encode(batch.x), auxiliary), batch)

@@ -13,22 +13,17 @@ from mmtheory.models import MultimodalModel
 from mmtheory.rng import Draws
 
 from ._method import Card, Gradients, Method, Step, Strength, per_replicate
+from ._scores import leads
 from ._strengths import ranged
 
 
-def leads(speeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    r"""How much faster each modality learns than the others, in decades.
+def decades(speeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    r"""How much faster each modality learns than the others: the leads of log₁₀ μ.
 
-    .. math:: d_m = \log_{10}\mu_m - \frac{1}{M-1}\sum_{j \ne m} \log_{10}\mu_j
-
-    Their sum is zero; at M = 2 they are opposite.
-
-    >>> [round(float(d), 6) for d in leads({"a": torch.tensor(1.0), "b": torch.tensor(0.1)}).values()]
+    >>> [round(float(d), 6) for d in decades({"a": torch.tensor(1.0), "b": torch.tensor(0.1)}).values()]
     [1.0, -1.0]
     """
-    logs = {m: mu.clamp(min=torch.finfo(mu.dtype).tiny).log10() for m, mu in speeds.items()}
-    total = torch.stack(list(logs.values())).sum(0)
-    return {m: v - (total - v) / (len(logs) - 1) for m, v in logs.items()}
+    return leads({m: mu.clamp(min=torch.finfo(mu.dtype).tiny).log10() for m, mu in speeds.items()})
 
 
 @final
@@ -97,7 +92,7 @@ class Greedy(Method):
         self.left = {m: (left - 1).clamp(min=0) for m, left in self.left.items()}
         if epoch < self.start:
             return
-        lead = leads(self.speed)
+        lead = decades(self.speed)
         most = torch.stack(list(lead.values())).amax(0)
         idle = torch.stack(list(self.left.values())).amax(0) == 0
         for m, d in lead.items():

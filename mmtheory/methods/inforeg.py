@@ -13,7 +13,7 @@ from mmtheory.rng import Draws
 
 from ._contribution import Contributing, Contribution
 from ._method import Card, Gradients, Method, Step, Strength, View, per_replicate
-from ._scores import label_scores
+from ._scores import label_scores, leads
 from ._strengths import epochs, nowhere, off, ranged
 
 
@@ -93,16 +93,6 @@ class InfoReg(Contributing):
 
     def neutral(self) -> Method:
         return InfoReg(0.0)
-
-
-def leads(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each score minus the mean of the others', [*batch].
-
-    >>> {m: float(v) for m, v in leads({"a": torch.tensor(3.0), "b": torch.tensor(1.0)}).items()}
-    {'a': 2.0, 'b': -2.0}
-    """
-    total = torch.stack(list(scores.values())).sum(0)
-    return {m: s - (total - s) / (len(scores) - 1) for m, s in scores.items()}
 
 
 def _laid(model: MultimodalModel, modality: str) -> Tensor:

@@ -16,6 +16,7 @@ from mmtheory.models import Dense, Encoder, MultimodalModel
 from mmtheory.models.rbm import Direction, Group, Hidden, MultimodalRBM, directions, machine_of, recurrent
 from mmtheory.rng import Draws
 
+from ._measures import where_present
 from ._method import Card, Method, Step, Strength, View
 from ._strengths import off, ranged
 
@@ -175,10 +176,7 @@ class MinVI(Method):
         mean, spread = self.moments[m]
         data = ((self._numbers(step.model, step.batch, m) - mean) / spread).clamp(-FARTHEST, FARTHEST)
         square = (guess - data).square().mean(-1) / 2
-        here = step.batch.present.get(m)
-        if here is None:
-            return square.mean(-1)
-        return torch.where(here, square, 0).sum(-1) / here.sum(-1).clamp(min=1)
+        return where_present(square, step.batch, m)
 
     def _numbers(self, model: MultimodalModel, batch: Batch, m: str) -> Tensor:
         """A modality's data as rows of at most ``MOST`` numbers, [*batch, n, D_m]."""

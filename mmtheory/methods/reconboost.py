@@ -15,6 +15,7 @@ from mmtheory.rng import Draws
 
 from ._heads import head_of, unimodal_heads
 from ._losses import cross_entropy
+from ._measures import where_present
 from ._method import Card, Method, Phase, Step, Strength, per_replicate, required
 from ._scores import probabilities
 from ._strengths import off, ranged
@@ -94,10 +95,7 @@ class ReconBoost(Method):
         if not off(self.memory):
             apart = ((probabilities(own) - probabilities(others)) ** 2).mean(-1)
             loss = loss + per_replicate(self.memory, apart) * apart
-        here = step.batch.present.get(step.phase.name)
-        if here is None:
-            return {"total": loss.mean(-1)}
-        return {"total": torch.where(here, loss, 0).sum(-1) / here.sum(-1).clamp(min=1)}
+        return {"total": where_present(loss, step.batch, step.phase.name)}
 
     @torch.no_grad()
     def _others(self, step: Step) -> Tensor:

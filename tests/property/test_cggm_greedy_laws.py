@@ -9,7 +9,7 @@ from mmtheory.batch import Batch
 from mmtheory.errors import ArgumentError
 from mmtheory.methods import CGGM, Greedy, Joint
 from mmtheory.methods.cggm import magnitude
-from mmtheory.methods.greedy import leads
+from mmtheory.methods.greedy import decades
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Stream
 from mmtheory.training import Settings, Trainer
@@ -80,9 +80,9 @@ def test_classifiers_learn_and_teach_the_encoders_nothing():
 @given(seed=st.integers(0, 2**31), m=st.integers(2, 6), c=st.floats(1e-3, 1e3))
 def test_leads_sum_to_zero_and_do_not_hear_a_common_factor(seed, m, c):
     speeds = {k: v.abs() + 0.1 for k, v in gains(seed, m).items()}
-    d = leads(speeds)
+    d = decades(speeds)
     assert torch.stack(list(d.values())).sum(0).abs().max() <= 1e-9
-    scaled = leads({k: c * v for k, v in speeds.items()})
+    scaled = decades({k: c * v for k, v in speeds.items()})
     assert max((scaled[k] - d[k]).abs().max() for k in d) <= 1e-9
     assert torch.equal(torch.stack(list(d.values())).argmax(0), torch.stack(list(speeds.values())).argmax(0))
 

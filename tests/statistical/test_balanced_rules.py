@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from mmtheory.methods import AGM, AMSS, PMR
-from mmtheory.methods._scores import discrepancy, ogm_coefficient
-from mmtheory.methods.inforeg import leads
+from mmtheory.methods._scores import discrepancy, leads, ogm_coefficient
 from mmtheory.rng import Stream
 
 SIZES = (64, 256, 1024, 4096)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from mmtheory.errors import ArgumentError
+from mmtheory.moo import BEYOND, IN_LOOP
 
 from ._method import Method
-from .combined import KNOWN, Combined
+from .combined import Combined
 
 PREFIX = "moo:"
-OWN = ("famo", "graddrop", "mimo", "mmpareto", "ngdiff")
-"""What has a method of its own: it needs more than a weighting's defaults."""
 
 
 def made(name: str) -> Method:
@@ -23,11 +22,12 @@ def made(name: str) -> Method:
     from . import METHODS
 
     key = name.removeprefix(PREFIX)
-    if name in METHODS or (name.startswith(PREFIX) and key in OWN):
+    known = sorted({*IN_LOOP, *BEYOND})
+    # What needs more than a weighting's defaults has a method of its own.
+    if name in METHODS or (name.startswith(PREFIX) and key in known and key in METHODS):
         return METHODS[key]()
-    if name.startswith(PREFIX) and key in KNOWN:
+    if name.startswith(PREFIX) and key in IN_LOOP:
         return Combined(key)
-    known = sorted({*KNOWN, *OWN})
     raise ArgumentError(
         f"expected a method among {', '.join(METHODS)}, or {PREFIX} and one of {', '.join(known)}, found {name!r}"
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mmtheory.errors import ArgumentError
 from mmtheory.models import MultimodalModel
-from mmtheory.moo import EPO, STCH, WEIGHTINGS, GramianAccumulator, Stateful, Weighting, track
+from mmtheory.moo import IN_LOOP, GramianAccumulator, InLoop, track
 from mmtheory.rng import Draws
 
 from ._heads import head_logits, unimodal_heads
@@ -23,8 +22,6 @@ from ._strengths import ranged
 Scope = Literal["encoder", "joint"]
 FUSED, OWN, TRACKED = "fused", "own", "tracked "
 PIECE = 1 << 16
-KNOWN: Mapping[str, type[Weighting] | type[STCH]] = MappingProxyType({**WEIGHTINGS, "stch": STCH})
-"""Weightings by name; an EPO has no name, because nobody but its user knows the preference."""
 
 
 class TwoRows(Method):
@@ -73,8 +70,7 @@ class Combined(TwoRows):
 
     .. math:: d_m = w^m_0\, g^m_{\mathrm{fused}} + w^m_1\, g^m_{\mathrm{own}}, \qquad w^m = \mathcal{A}(J_m J_m^\top)
 
-    :param weighting: a name of ``moo.WEIGHTINGS``, ``stch`` or an instance, also of ``moo.STCH`` or ``moo.EPO``, which look at the losses.
-        Most give convex weights: the step is then about half of the uniform multi-loss's, which a comparison has to make up for by sweeping
+    :param weighting: a name of ``moo.IN_LOOP`` or anything that is ``moo.InLoop``, also an ``EPO``, which looks at the losses. Most give convex weights: the step is then about half of the uniform multi-loss's, which a comparison has to make up for by sweeping
         the learning rate.
     :param weight: factor on the unimodal losses.
     :param scope: ``encoder`` solves for each encoder on its own, m = 2; ``joint`` once for the fused and all M unimodal losses over the
@@ -99,18 +95,18 @@ class Combined(TwoRows):
 
     def __init__(
         self,
-        weighting: str | Weighting | STCH | EPO = "upgrad",
+        weighting: str | InLoop = "upgrad",
         *,
         weight: Strength = 1.0,
         scope: Scope = "encoder",
         beta: float | None = None,
     ) -> None:
         super().__init__(weight)
-        if isinstance(weighting, str) and weighting not in KNOWN:
-            raise ArgumentError(f"moo: expected a weighting among {', '.join(sorted(KNOWN))}, found {weighting!r}")
+        if isinstance(weighting, str) and weighting not in IN_LOOP:
+            raise ArgumentError(f"moo: expected a weighting among {', '.join(sorted(IN_LOOP))}, found {weighting!r}")
         if scope not in {"encoder", "joint"}:
             raise ArgumentError(f"moo: expected scope encoder or joint, found {scope!r}")
-        self.weighting = KNOWN[weighting]() if isinstance(weighting, str) else weighting
+        self.weighting: InLoop = IN_LOOP[weighting]() if isinstance(weighting, str) else weighting
         self.scope: Scope = scope
         self.beta = self.weighting.fresh if beta is None else float(ranged("moo: beta", beta, 0, 1))
         self.memory: dict[str, Any] = {}
@@ -119,11 +115,9 @@ class Combined(TwoRows):
     def bind(self, model: MultimodalModel, draws: Draws) -> None:
         """Where the weighting remembers: one memory a solve, as before its first step."""
         solves, m = (model.modalities, 2) if self.scope == "encoder" else (("joint",), len(model.modalities) + 1)
-        self.memory, self.tracked = {}, {}
-        if isinstance(self.weighting, Stateful):
-            like = torch.eye(m, dtype=torch.float64, device=draws.device).expand(*model.batch_shape, m, m)
-            stateful = cast("Stateful[Any]", self.weighting)
-            self.memory = {name: stateful.initial(like) for name in solves}
+        self.tracked = {}
+        like = torch.eye(m, dtype=torch.float64, device=draws.device).expand(*model.batch_shape, m, m)
+        self.memory = {name: self.weighting.begun(like) for name in solves}
 
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
         if self.beta < 1:
@@ -155,11 +149,10 @@ class Combined(TwoRows):
 
     def solved(self, name: str, G: Tensor) -> Tensor:
         """The weights of one solve; its memory moves on."""
-        if name in self.memory:
-            w, self.memory[name] = cast("Stateful[Any]", self.weighting).step(G, self.memory[name], validate=False)
-            return w
         names = list(self.seen) if name == "joint" else [FUSED, name]
-        return self.weighting.at(G, torch.stack([self.seen[k] for k in names], -1).double())
+        losses = torch.stack([self.seen[k] for k in names], -1).double()
+        w, self.memory[name] = self.weighting.taken(G, losses, self.memory[name])
+        return w
 
     def state_dict(self) -> dict[str, Tensor]:
         memory = {f"{name} {i}": t for name, state in self.memory.items() for i, t in enumerate(unfolded(state))}

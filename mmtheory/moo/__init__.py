@@ -46,6 +46,8 @@ from ._nnqp import nnqp as nnqp
 from ._nnqp import nnqp_by_enumeration as nnqp_by_enumeration
 from ._pcd import PCD as PCD
 from ._pcgrad import PCGrad as PCGrad
+from ._registry import BEYOND as BEYOND
+from ._registry import IN_LOOP as IN_LOOP
 from ._registry import WEIGHTINGS as WEIGHTINGS
 from ._registry import certify as certify
 from ._sdmgrad import SDMGrad as SDMGrad
@@ -59,5 +61,6 @@ from ._tracking import MoCo as MoCo
 from ._tracking import MoDo as MoDo
 from ._tracking import track as track
 from ._upgrad import UPGrad as UPGrad
+from ._weighting import InLoop as InLoop
 from ._weighting import Stateful as Stateful
 from ._weighting import Weighting as Weighting

@@ -13,6 +13,7 @@ from mmtheory.errors import ArgumentError
 
 from ._certificate import Certificate, product, squared_norm
 from ._checks import above, admitted, beside, positive, within
+from ._weighting import InLoop
 
 MOST = 6
 FEASIBLE = 1e-9
@@ -21,7 +22,7 @@ EPS = torch.finfo(torch.float64).eps
 
 @final
 @dataclass(frozen=True)
-class EPO:
+class EPO(InLoop):
     r"""Exact Pareto-optimal search towards losses with r_i f_i equal.
 
     .. math:: \hat l = r \circ f / \textstyle\sum r f, \quad \mu_r = \sum \hat l \log(m \hat l), \quad a_i = r_i(\log(m \hat l_i) - \mu_r)
@@ -41,7 +42,7 @@ class EPO:
     [1.0, 0.0]
     """
 
-    fresh: ClassVar[float] = 1.0
+    name: ClassVar[str] = "epo"
 
     preference: tuple[float, ...]
     eps: float = 1e-4

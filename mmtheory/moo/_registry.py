@@ -31,13 +31,15 @@ from ._sdmgrad import SDMGrad
 from ._smooth_max import FAMO, STCH, FamoState, SmoothLexicographic
 from ._tracking import CRMOGM, MoCo, MoDo
 from ._upgrad import UPGrad
-from ._weighting import Stateful, Weighting
+from ._weighting import InLoop, Stateful, Weighting
 
 CLASSES: tuple[type[Weighting], ...] = (
     Mean, Linear, MGDA, UPGrad, DualProj, PCGrad, GradVac, CAGrad, IMTLG, ConFIG, NashMTL, FairGrad,
     AlignedMTL, SDMGrad, MoDo, MoCo, CRMOGM, NGDiff, PCD, CappedMGDA, MMPareto,
 )  # fmt: skip
 WEIGHTINGS: Mapping[str, type[Weighting]] = MappingProxyType({c.name: c for c in CLASSES})
+IN_LOOP: Mapping[str, type[InLoop]] = MappingProxyType({**WEIGHTINGS, STCH.name: STCH})
+"""What a training loop can make from its name alone; an EPO is not here, because nobody but its user knows the preference."""
 
 LossBased = FAMO | STCH | SmoothLexicographic
 BEYOND: Mapping[str, type[LossBased] | type[GradDrop]] = MappingProxyType(

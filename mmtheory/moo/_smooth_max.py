@@ -12,6 +12,7 @@ from mmtheory.errors import ArgumentError
 
 from ._certificate import Certificate, squared_norm
 from ._checks import above, beside, finite, positive, within
+from ._weighting import InLoop
 
 
 def smooth_max(losses: Tensor, mu: float) -> Tensor:
@@ -123,7 +124,7 @@ def _several(losses: Tensor) -> None:
 
 @final
 @dataclass(frozen=True)
-class STCH:
+class STCH(InLoop):
     r"""Smooth Tchebycheff scalarisation.
 
     .. math:: \mu \log \sum_i e^{p_i (f_i - z_i)/\mu}
@@ -141,7 +142,7 @@ class STCH:
     [0.25, 0.25]
     """
 
-    fresh: ClassVar[float] = 1.0
+    name: ClassVar[str] = "stch"
 
     mu: float = 1.0
     preference: tuple[float, ...] | None = None

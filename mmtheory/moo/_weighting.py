@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,22 +15,39 @@ from ._checks import admitted
 S = TypeVar("S")
 
 
+class InLoop(ABC):
+    """What a training loop asks of anything that gives weights, whether it looks at the Gramian, at the losses or at its memory."""
+
+    name: ClassVar[str]
+    fresh: ClassVar[float] = 1.0
+    """The share of this step's gradients in those that a training loop gives it (see ``track``); 1 is this step's alone."""
+
+    @abstractmethod
+    def at(self, gramian: Tensor, losses: Tensor) -> Tensor:
+        """The weights of a Gramian that is known to be good, at these losses ``[*batch, m]``."""
+
+    def begun(self, gramian: Tensor) -> Any:  # noqa: ANN401 (whatever it remembers)
+        """What it remembers before the first step, for Gramians of this shape; None is nothing, now and later."""
+        return None
+
+    def taken(self, gramian: Tensor, losses: Tensor, memory: Any) -> tuple[Tensor, Any]:  # noqa: ANN401 (the same)
+        """The weights of one step, as ``at``, and what it remembers after it."""
+        return self.at(gramian, losses), memory
+
+
 @dataclass(frozen=True)
-class Weighting(ABC):
+class Weighting(InLoop):
     """Weights of m objectives from the Gramian G = JJᵀ of their gradients; the update direction is d = Jᵀw.
 
     Subclasses give ``solve``, which sees float64 and need not check anything, and a ``certificate``.
     """
 
-    name: ClassVar[str]
     degree: ClassVar[float | None] = None
     """k where scaling all gradients by c scales the weights by c^k; None where no such law is claimed."""
     symmetric: ClassVar[bool] = True
     """Whether permuting the objectives (and a preference with them) permutes the weights."""
     settles: ClassVar[bool] = True
     """Whether one call attains what the certificate measures; False for weights that only approach it over many steps."""
-    fresh: ClassVar[float] = 1.0
-    """The share of this step's gradients in those that a training loop gives it (see ``track``); 1 is this step's alone."""
 
     def weights(self, gramian: Tensor, *, validate: bool = True) -> Tensor:
         """The weights, in the Gramian's type and on its device; computed in float64, not differentiable.
@@ -44,7 +61,7 @@ class Weighting(ABC):
         return self.solve(admitted(gramian, validate=validate)).to(gramian.dtype)
 
     def at(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        """The weights of a Gramian that is known to be good, at these losses ``[*batch, m]``."""
+        """The same: the losses do not matter."""
         return self.weights(gramian, validate=False)
 
     @abstractmethod
@@ -79,6 +96,12 @@ class Stateful(Weighting, Generic[S]):
         """
         weights, after = self.advance(admitted(gramian, validate=validate), state)
         return weights.to(gramian.dtype), after
+
+    def begun(self, gramian: Tensor) -> S:
+        return self.initial(gramian)
+
+    def taken(self, gramian: Tensor, losses: Tensor, memory: S) -> tuple[Tensor, S]:
+        return self.step(gramian, memory, validate=False)
 
     def solve(self, gramian: Tensor) -> Tensor:
         return self.advance(gramian, self.initial(gramian))[0]

@@ -30,6 +30,7 @@ from ._pretrained import Pretrained as Pretrained
 from ._pretrained import fingerprint as fingerprint
 from ._scores import discrepancy as discrepancy
 from ._scores import label_scores as label_scores
+from ._scores import leads as leads
 from ._strengths import tunable as tunable
 from .agm import AGM as AGM
 from .amco import AMCo as AMCo

@@ -9,6 +9,7 @@ from mmtheory.methods import METHODS
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Stream
 from mmtheory.training import Settings, Trainer
+from mmtheory.training._draws import StepDraws
 
 WIDTH, CLASSES, N, RATE = 5, 3, 24, 0.1
 SPEEDS = {"a": 3.0, "b": 1.0, "c": 0.3}
@@ -61,8 +62,27 @@ class Plain:
 
 
 @pytest.fixture
-def beside():
-    """Trains a registered method with one batch an epoch, and the plain net by a reference that is asked for each epoch's gradient."""
+def beside(monkeypatch):
+    """Trains a registered method with one batch an epoch, and the plain net by a reference that is asked for each epoch's gradient.
+
+    What a method draws at random is its own choice: numbers of a first, equal run are handed to the reference by name.
+    """
+
+    def drawn(trainer):
+        log = {}
+
+        def logging(draw):
+            def call(self, name, *shape):
+                log[name] = draw(self, name, *shape)
+                return log[name]
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for kind in ("normal", "uniform"):
+                patch.setattr(StepDraws, kind, logging(getattr(StepDraws, kind)))
+            trainer.run(1)
+        return log
 
     def compare(name, settings, names, epochs, reference):
         draws = Stream(3).draws()
@@ -76,8 +96,13 @@ def beside():
 
         how = Settings(batch_size=N, lr=RATE, momentum=0.0, weight_decay=0.0, epochs=epochs)
         data = Batch(x, y)
-        trainer = Trainer(build, METHODS[name](**settings), data, settings=how, stream=Stream(1), validation=data)
+
+        def fresh():
+            return Trainer(build, METHODS[name](**settings), data, settings=how, stream=Stream(1), validation=data)
+
+        trainer = fresh()
         net = Plain(trainer, x, y)
+        net.drawn = drawn(fresh())
         start = {k: v.detach().clone() for k, v in net.p.items()}
         for epoch in range(epochs):
             gradient = reference(net, epoch)  # None from one that moved the net itself

@@ -107,6 +107,18 @@ def ogm(net, alpha=0.5):
     return g
 
 
+def ogm_ge(net, alpha=0.5):
+    """Every encoder's tensor is given noise of its own gradient's standard deviation, k = 1 or not."""
+    plain, g = joint(net), ogm(net, alpha)
+    for m in net.names:
+        at, noise = 0, net.drawn[f"ge {m}"].double()
+        for name in net.encoder(m):
+            size = net.p[name].numel()
+            g[name] = g[name] + plain[name].std(correction=0) * noise[at : at + size].view(net.p[name].shape)
+            at += size
+    return g
+
+
 def agm(net):
     """In the first step the running mean is the ratio itself, so that κ = 1 and what is left is the gradient cut at norm one."""
     g = joint(net)
@@ -144,6 +156,18 @@ def mmpareto(net, gamma=1.5):
     return joined(net, rule)
 
 
+def graddrop(net):
+    """P = ½(1 + (a + b)/(|a| + |b|)); the positive parts where U < P, else the negative ones."""
+    turns = iter(net.names)
+
+    def rule(a, b):
+        u = net.drawn[next(turns)].double()
+        up = u < (1 + (a + b) / (a.abs() + b.abs()).clamp(min=1e-300)) / 2
+        return torch.where(up, a.clamp(min=0) + b.clamp(min=0), a.clamp(max=0) + b.clamp(max=0))
+
+    return joined(net, rule)
+
+
 def ngdiff(net):
     """d = |J|⁺ signs: the sum of the unit gradients, as the weighting has it for two equally signed rows."""
     return joined(net, lambda a, b: a / a.norm() + b / b.norm())
@@ -164,7 +188,7 @@ def mla(net, alpha=0.1):
 
 REFERENCES = {
     "joint": (joint, {}), "uniform": (uniform, {}), "unimodal": (unimodal, {}), "ume": (unimodal, {}), "mimo": (mimo, {}),
-    "cml": (cml, {}), "mmcosine": (mmcosine, {}), "pmr": (pmr, {"subset": 1.0}), "ogm": (ogm, {}), "agm": (agm, {}),
+    "cml": (cml, {}), "mmcosine": (mmcosine, {}), "pmr": (pmr, {"subset": 1.0}), "ogm": (ogm, {}), "ogm-ge": (ogm_ge, {}), "graddrop": (graddrop, {}), "agm": (agm, {}),
     "lfm": (lfm, {}), "mbsd": (mbsd, {}), "cggm": (cggm, {}), "mmpareto": (mmpareto, {}), "ngdiff": (ngdiff, {}), "mla": (mla, {}),
 }  # fmt: skip
 

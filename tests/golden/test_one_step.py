@@ -119,6 +119,59 @@ def ogm_ge(net, alpha=0.5):
     return g
 
 
+def shares(net, t=0.2):
+    """κ = 1 − softmax(r/T), r = (H(Y) − CE + ½)/H(softmax z), cut to [.1, .9]; (M − 1)/M at a bound of zero or less."""
+    often = torch.bincount(net.y, minlength=net.classes).double() / net.n
+    label, r = -(often * often.log()).sum(), []
+    for m in net.names:
+        p = net.z(m).detach().softmax(-1)
+        r.append((label - cross_entropy(net.share(m).detach(), net.y) + 0.5) / -(p * p.log()).sum(-1).mean())
+    kappa = 1 - (torch.stack(r) / t).softmax(0) if min(r) > 0 else torch.full((len(r),), 1 - 1 / len(r))
+    return dict(zip(net.names, kappa.clamp(0.1, 0.9), strict=True))
+
+
+def units(net, draw):
+    """Every layer's columns and biases are multiplied by what a draw makes of their shares of the squared gradient."""
+    g, kappa = joint(net), shares(net)
+    for m in net.names:
+        weights = net.encoder(m)
+        for number, (w, b) in enumerate(zip(weights[::2], weights[1::2], strict=True)):
+            size = g[w].square().sum(0) + g[b].square()
+            kept = int(torch.ceil(len(size) * kappa[m] - 1e-9).clamp(min=1))
+            factor = draw(f"{m} {number}", size / size.sum(), kept)
+            g[w], g[b] = g[w] * factor, g[b] * factor
+    return g
+
+
+def amss(net):
+    """A race of exponential clocks, which is a draw without replacement."""
+
+    def race(name, p, kept):
+        clocks = -net.drawn[f"unit {name}"].log() / p
+        return (clocks <= clocks.sort().values[kept - 1]).double()
+
+    return units(net, race)
+
+
+def amss_plus(net, floor=0.1):
+    """π by bisection; a comb of teeth one apart over the units in random order; kept units count 1/π."""
+
+    def comb(name, p, kept):
+        w, low, high = (1 - floor) * p + floor / len(p), 0.0, 1e6
+        for _ in range(200):
+            c = (low + high) / 2
+            low, high = (c, high) if float((c * w).clamp(max=1).sum()) < kept else (low, c)
+        pi, at, factor = (high * w).clamp(max=1), 0.0, torch.zeros(len(p)).double()
+        tooth = float(net.drawn[f"start {name}"])
+        for i in net.drawn[f"order {name}"].argsort().tolist():
+            at += float(pi[i])
+            if at > tooth:
+                factor[i], tooth = 1 / pi[i], tooth + 1
+        return factor
+
+    return units(net, comb)
+
+
 def agm(net):
     """In the first step the running mean is the ratio itself, so that κ = 1 and what is left is the gradient cut at norm one."""
     g = joint(net)
@@ -188,7 +241,7 @@ def mla(net, alpha=0.1):
 
 REFERENCES = {
     "joint": (joint, {}), "uniform": (uniform, {}), "unimodal": (unimodal, {}), "ume": (unimodal, {}), "mimo": (mimo, {}),
-    "cml": (cml, {}), "mmcosine": (mmcosine, {}), "pmr": (pmr, {"subset": 1.0}), "ogm": (ogm, {}), "ogm-ge": (ogm_ge, {}), "graddrop": (graddrop, {}), "agm": (agm, {}),
+    "cml": (cml, {}), "mmcosine": (mmcosine, {}), "pmr": (pmr, {"subset": 1.0}), "ogm": (ogm, {}), "ogm-ge": (ogm_ge, {}), "amss": (amss, {}), "amss-plus": (amss_plus, {}), "graddrop": (graddrop, {}), "agm": (agm, {}),
     "lfm": (lfm, {}), "mbsd": (mbsd, {}), "cggm": (cggm, {}), "mmpareto": (mmpareto, {}), "ngdiff": (ngdiff, {}), "mla": (mla, {}),
 }  # fmt: skip
 

@@ -209,6 +209,16 @@ def mmpareto(net, gamma=1.5):
     return joined(net, rule)
 
 
+def mgda(net):
+    """The point of least norm between two gradients."""
+
+    def rule(a, b):
+        c = (((b - a) @ b) / (a - b).square().sum()).clamp(0, 1)
+        return c * a + (1 - c) * b
+
+    return joined(net, rule)
+
+
 def graddrop(net):
     """P = ½(1 + (a + b)/(|a| + |b|)); the positive parts where U < P, else the negative ones."""
     turns = iter(net.names)
@@ -241,7 +251,7 @@ def mla(net, alpha=0.1):
 
 REFERENCES = {
     "joint": (joint, {}), "uniform": (uniform, {}), "unimodal": (unimodal, {}), "ume": (unimodal, {}), "mimo": (mimo, {}),
-    "cml": (cml, {}), "mmcosine": (mmcosine, {}), "pmr": (pmr, {"subset": 1.0}), "ogm": (ogm, {}), "ogm-ge": (ogm_ge, {}), "amss": (amss, {}), "amss-plus": (amss_plus, {}), "graddrop": (graddrop, {}), "agm": (agm, {}),
+    "cml": (cml, {}), "mmcosine": (mmcosine, {}), "pmr": (pmr, {"subset": 1.0}), "ogm": (ogm, {}), "ogm-ge": (ogm_ge, {}), "amss": (amss, {}), "amss-plus": (amss_plus, {}), "graddrop": (graddrop, {}), "moo": (mgda, {"weighting": "mgda"}), "agm": (agm, {}),
     "lfm": (lfm, {}), "mbsd": (mbsd, {}), "cggm": (cggm, {}), "mmpareto": (mmpareto, {}), "ngdiff": (ngdiff, {}), "mla": (mla, {}),
 }  # fmt: skip
 

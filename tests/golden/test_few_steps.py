@@ -261,12 +261,37 @@ def gblend(floor=1e-2):
     return step
 
 
+def umurl():
+    """Five times the consistencies, by pairs and with the stream of the mean; five times the spread's hinge and the squared covariances."""
+
+    def step(net, epoch):
+        def layer(name, z):
+            return z @ net.p[f"{name}.weight"] + net.p[f"{name}.bias"]
+
+        embedded = {m: layer(f"embed:{m}", net.z(m)) for m in net.names}
+        fused = layer("stream:shared", sum(embedded.values()) / len(net.names)).relu()
+        codes = {m: layer(f"project:{m}", layer("stream:shared", e).relu()) for m, e in embedded.items()}
+        parts = {m: layer(f"project:{m}", fused) for m in net.names}
+        apart = sum((codes[a] - codes[b]).square().mean() for a in net.names for b in net.names if a < b) / len(
+            net.names
+        )
+        match = sum((codes[m] - parts[m]).square().mean() for m in net.names)
+        loss = cross_entropy(layer("probe:shared", fused.detach()), net.y) + 5 * (apart + match)
+        for code in (*codes.values(), *parts.values()):
+            cov = torch.cov(code.mT)
+            loss = loss + 5 * (1 - (cov.diagonal() + 1e-4).sqrt()).clamp(min=0).mean()
+            loss = loss + (cov - torch.diag(cov.diagonal())).square().sum() / len(cov)
+        return net.gradient(loss)
+
+    return step
+
+
 REFERENCES = {
     "reconboost": (reconboost, {}, 3), "aug": (aug, {"every": 1}, 2), "umt": (umt, {"teacher_epochs": 0}, 3),
     "famo": (famo, {}, 3), "i2m2": (i2m2, {}, 2), "mie": (mie, {}, 3), "mses": (mses, {"patience": 1, "tolerance": 10.0}, 3),
     "mslr": (mslr, {"strength": 0.5, "measure": "score", "first": 0}, 3), "greedy": (greedy, {"start": 0}, 3),
     "opm": (opm, {"q_base": 1.0, "p_exe": 1.0}, 2), "amco": (amco, {"p": 1.0, "ramp": 1}, 2), "bogc": (bogc, {}, 3),
-    "gblend": (gblend, {"super_epoch": 1}, 2),
+    "gblend": (gblend, {"super_epoch": 1}, 2), "umurl": (umurl, {}, 2),
 }  # fmt: skip
 
 

@@ -84,17 +84,19 @@ def beside(monkeypatch):
             trainer.run(1)
         return log
 
-    def compare(name, settings, names, epochs, reference):
+    def compare(name, settings, names, epochs, reference, *, batches=1):
         draws = Stream(3).draws()
         y = draws.integers("y", CLASSES, N)
         x = {m: SPEEDS[m] * (draws.normal(m, N, 4) + y[:, None] * draws.normal(f"mean {m}", 4)) for m in names}
+        if batches > 1:  # of one and the same sample, so that their order does not matter
+            y, x = y[:1].repeat(N), {m: v[:1].repeat(N, 1) for m, v in x.items()}
 
         def build(draws):
             encoders = {m: MLPEncoder((4, 7, WIDTH), draws=draws, name=m, dtype=torch.float64) for m in names}
             head = FUSIONS["concat"](dict.fromkeys(names, WIDTH), CLASSES, draws=draws, dtype=torch.float64)
             return MultimodalModel(encoders, head)
 
-        how = Settings(batch_size=N, lr=RATE, momentum=0.0, weight_decay=0.0, epochs=epochs)
+        how = Settings(batch_size=N // batches, lr=RATE, momentum=0.0, weight_decay=0.0, epochs=epochs)
         data = Batch(x, y)
 
         def fresh():
@@ -104,8 +106,8 @@ def beside(monkeypatch):
         net = Plain(trainer, x, y)
         net.drawn = drawn(fresh())
         start = {k: v.detach().clone() for k, v in net.p.items()}
-        for epoch in range(epochs):
-            gradient = reference(net, epoch)  # None from one that moved the net itself
+        for step in range(epochs * batches):
+            gradient = reference(net, step // batches)  # None from one that moved the net itself
             if gradient is not None:
                 net.move(net.after(gradient))
         trainer.run(epochs)

@@ -295,6 +295,30 @@ REFERENCES = {
 }  # fmt: skip
 
 
+def inforeg(beta=0.95):
+    """Who leads the others' mean score is pulled back to where the epoch began, by β e^{tanh lead}."""
+    seen, anchor = [], {}
+
+    def step(net, epoch):
+        if epoch not in seen:
+            seen.append(epoch)
+            anchor.update({k: v.detach().clone() for k, v in net.p.items()})
+        score = {m: right(net, net.share(m)) for m in net.names}
+        g = net.gradient(cross_entropy(net.fused(), net.y))
+        for m in net.names:
+            lead = score[m] - sum(s for j, s in score.items() if j != m) / (len(score) - 1)
+            for k in net.encoder(m) if lead > 0 else ():
+                g[k] = g[k] + beta * torch.exp(torch.tanh(lead)) * (net.p[k].detach() - anchor[k])
+        return g
+
+    return step
+
+
+@pytest.mark.parametrize("names", ["ab", "abc"])
+def test_steps_within_an_epoch(names, beside):
+    beside("inforeg", {"gap": 0.0}, names, 2, inforeg(), batches=3)
+
+
 @pytest.mark.parametrize("names", ["ab", "abc"])
 @pytest.mark.parametrize("name", REFERENCES)
 def test_steps_are_what_the_formulas_say(name, names, beside):

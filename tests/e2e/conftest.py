@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import site
 import subprocess
 import sys
@@ -101,6 +102,11 @@ def run(odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     return command
 
 
+def _listening() -> None:
+    """A Ctrl-C is heard, although a shell that starts tests in the background lets them inherit that it is not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def spawn(
     installed: Path, environment: dict[str, str], tmp_path: Path
@@ -112,7 +118,7 @@ def spawn(
         line = [str(installed / "mmtheory"), *words]
         child = subprocess.Popen(
             line, cwd=tmp_path, env={**environment, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=_listening,
         )  # fmt: skip
         started.append(child)
         return child

@@ -70,8 +70,8 @@ class Combined(TwoRows):
 
     .. math:: d_m = w^m_0\, g^m_{\mathrm{fused}} + w^m_1\, g^m_{\mathrm{own}}, \qquad w^m = \mathcal{A}(J_m J_m^\top)
 
-    :param weighting: a name of ``moo.IN_LOOP`` or anything that is ``moo.InLoop``, also an ``EPO``, which looks at the losses. Most give convex weights: the step is then about half of the uniform multi-loss's, which a comparison has to make up for by sweeping
-        the learning rate.
+    :param weighting: a name of ``moo.IN_LOOP`` or anything that is ``moo.InLoop``, also an ``EPO``, which looks at the losses. Most give convex
+        weights: the step is then about half of the uniform multi-loss's, which a comparison has to make up for by sweeping the learning rate.
     :param weight: factor on the unimodal losses.
     :param scope: ``encoder`` solves for each encoder on its own, m = 2; ``joint`` once for the fused and all M unimodal losses over the
         encoders together, m = M + 1.

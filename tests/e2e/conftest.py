@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import site
 import subprocess
 import sys
@@ -102,9 +101,8 @@ def run(odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     return command
 
 
-def _listening() -> None:
-    """A Ctrl-C is heard, although a shell that starts tests in the background lets them inherit that it is not."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+LISTENING = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+"""Becomes a command that hears a Ctrl-C, although a shell that starts tests in the background lets them inherit that it is not heard."""
 
 
 @pytest.fixture
@@ -115,10 +113,10 @@ def spawn(
     started: list[subprocess.Popen[str]] = []
 
     def command(*words: str, **variables: str) -> subprocess.Popen[str]:
-        line = [str(installed / "mmtheory"), *words]
+        line = [sys.executable, "-c", LISTENING, str(installed / "mmtheory"), *words]
         child = subprocess.Popen(
             line, cwd=tmp_path, env={**environment, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True, preexec_fn=_listening,
+            start_new_session=True,
         )  # fmt: skip
         started.append(child)
         return child

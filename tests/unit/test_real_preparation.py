@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -41,7 +40,9 @@ def same(root, whole):
 
 
 CHILD = """
-import sys
+import resource, sys
+if len(sys.argv) > 2:
+    resource.setrlimit(resource.RLIMIT_FSIZE, 2 * (int(sys.argv[2]),))
 import real.data._prepared as prepared
 prepared.BLOCK_BYTES = 300_000
 from mmtheory.__main__ import main
@@ -49,8 +50,9 @@ sys.exit(main(["data", "prepare", "crema-d", "--root", sys.argv[1]]))
 """
 
 
-def child(root, **more):
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(root)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)  # fmt: skip
+def child(root, *largest):
+    line = [sys.executable, "-c", CHILD, str(root), *map(str, largest)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_killed_preparation_goes_on(root, whole):
@@ -68,10 +70,7 @@ def test_a_killed_preparation_goes_on(root, whole):
 
 
 def test_a_limit_to_the_size_of_files_is_one_sentence_and_nothing_is_lost(root, whole):
-    def limited():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
-
-    process = child(root, preexec_fn=limited)
+    process = child(root, 2_000_000)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "found: File too large; what is prepared stays, the same command goes on" in said.splitlines()[-1]

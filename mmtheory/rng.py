@@ -15,6 +15,9 @@ from torch import Tensor
 
 from mmtheory.errors import ArgumentError
 
+WIDE = 1 << 15
+"""Numbers of one replicate from which on the device draws noise by a generator of its own, three times as fast as numpy's."""
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -45,7 +48,7 @@ class Stream:
         return np.random.Generator(np.random.SFC64(self.key))
 
     def torch(self, device: str | torch.device = "cpu") -> torch.Generator:
-        """A fresh torch generator at the beginning of this stream."""
+        """A fresh torch generator at the beginning of this stream; on a CPU torch makes 2³² different ones, on a GPU 2⁶³."""
         return torch.Generator(device=device).manual_seed(self.key & (2**63 - 1))
 
     def draws(self, replicates: range | None = None, *, device: str | torch.device = "cpu") -> Draws:
@@ -102,11 +105,7 @@ class Draws:
         draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray],
     ) -> Tensor:
         """``draw(generator, shape)`` for each replicate's own generator of that name, stacked on the batch shape."""
-        if name in self._used:
-            raise ArgumentError(
-                f"draws: the name {name!r} was drawn already; a second use would repeat the same numbers"
-            )
-        self._used.add(name)
+        self._once(name)
         rows = [np.asarray(draw(stream.child(name).numpy(), shape)) for stream in self.streams]
         stacked = np.stack(rows).reshape((*self.batch_shape, *shape)) if len(rows) > 1 or self.batch_shape else rows[0]
         return torch.from_numpy(stacked).to(self.device)
@@ -118,6 +117,40 @@ class Draws:
     def uniform(self, name: str | int, *shape: int) -> Tensor:
         """Uniform numbers on [0, 1)."""
         return self.fill(name, shape, lambda g, s: g.random(s))
+
+    def noise(self, name: str | int, *shape: int, dtype: torch.dtype) -> Tensor:
+        """Standard normal numbers of a type, for gradients and weights: ``WIDE`` numbers a replicate and more are drawn on the device.
+
+        Those depend on the kind of device, and the first k rows of n are other numbers than k rows alone; all else holds for them too.
+        """
+        if math.prod(shape) < WIDE:
+            return self.normal(name, *shape).to(dtype)
+        return self._on_device(name, shape, dtype, lambda row, generator: row.normal_(generator=generator))
+
+    def chances(self, name: str | int, *shape: int, dtype: torch.dtype) -> Tensor:
+        """Uniform numbers on [0, 1) of a type; drawn on the device where ``noise`` is."""
+        if math.prod(shape) < WIDE:
+            return (
+                self.uniform(name, *shape).to(dtype).clamp_(max=1 - torch.finfo(dtype).eps / 2)
+            )  # never rounded up to 1
+        return self._on_device(name, shape, dtype, lambda row, generator: row.uniform_(generator=generator))
+
+    def _on_device(
+        self, name: str | int, shape: tuple[int, ...], dtype: torch.dtype, draw: Callable[[Tensor, torch.Generator], object]
+    ) -> Tensor:  # fmt: skip
+        """``draw`` into each replicate's own row, by a generator of its own of that name."""
+        self._once(name)
+        drawn = torch.empty((len(self.streams), *shape), dtype=dtype, device=self.device)
+        for row, stream in zip(drawn, self.streams, strict=True):
+            draw(row, stream.child(name).torch(self.device))
+        return drawn.view(*self.batch_shape, *shape)
+
+    def _once(self, name: str | int) -> None:
+        if name in self._used:
+            raise ArgumentError(
+                f"draws: the name {name!r} was drawn already; a second use would repeat the same numbers"
+            )
+        self._used.add(name)
 
     def integers(self, name: str | int, high: int, *shape: int) -> Tensor:
         """Integers uniform on {0, …, high − 1}, int64."""

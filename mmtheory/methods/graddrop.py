@@ -11,7 +11,10 @@ from mmtheory import moo
 
 from ._method import Card, Gradients, Step, Strength
 from ._strengths import ranged
-from .combined import FUSED, OWN, TwoRows
+from .combined import TwoRows
+
+CACHED = 1 << 16
+"""Weights that are worked on at once."""
 
 
 @final
@@ -47,11 +50,10 @@ class GradDrop(TwoRows):
         self.leak = leak
 
     def on_gradients(self, step: Step, gradients: Gradients) -> Tensor:
-        for owner in gradients.flat.columns:
-            fused, own = gradients.owned(FUSED, owner), gradients.owned(OWN, owner)
-            if owner not in step.features:
-                fused.add_(own)
-                continue
-            uniform = step.draws.uniform(owner, fused.shape[-1])
-            fused.copy_(moo.graddrop(torch.stack((fused, own), -2), uniform, leak=self.leak))
-        return gradients.rows[FUSED]
+        self.draws = step.draws
+        return super().on_gradients(step, gradients)
+
+    def join(self, gradients: Gradients, modality: str, fused: Tensor, own: Tensor) -> None:
+        uniform = self.draws.chances(modality, fused.shape[-1], dtype=fused.dtype)
+        for f, o, u in zip(*(v.split(CACHED, -1) for v in (fused, own, uniform)), strict=True):
+            f.copy_(moo.graddrop(torch.stack((f, o), -2), u, leak=self.leak))

@@ -82,23 +82,23 @@ class OGM(Contributing):
         scores = label_scores(self.provider.logits(step.model, step.features), step.batch.y)
         for m, ratio in discrepancy(scores, reference=self.reference).items():
             k = ogm_coefficient(ratio, self.alpha, form=self.form)
-            noise = self._noise(step, gradients, m, k)
             g = gradients.owned("total", m)
-            g.mul_(k.unsqueeze(-1).to(g.dtype))
-            if noise is not None:
-                g.add_(noise)
+            if self.ge == "off":
+                g.mul_(k.unsqueeze(-1).to(g.dtype))
+            else:
+                self._enhanced(step, gradients, m, k)
         return gradients.total()
 
-    def _noise(self, step: Step, gradients: Gradients, modality: str, k: Tensor) -> Tensor | None:
-        """Noise with each tensor's own standard deviation, [*batch, P_m]."""
-        if self.ge == "off":
-            return None
-        axes = len(step.model.batch_shape)
-        parts = [g.flatten(axes) for g in gradients.tensors("total", modality)]
-        spread = torch.cat([g.std(-1, correction=0, keepdim=True).expand_as(g) for g in parts], dim=-1)
+    def _enhanced(self, step: Step, gradients: Gradients, modality: str, k: Tensor) -> None:
+        """Scale every tensor's gradient by k and add noise with the standard deviation that it had, in place."""
+        tensors = [g.flatten(len(step.model.batch_shape)) for g in gradients.tensors("total", modality)]
+        widths = [g.shape[-1] for g in tensors]
         amount = torch.ones_like(k) if self.ge == "paper" else (1 - k**2).sqrt()
-        noise = step.draws.normal(f"ge {modality}", spread.shape[-1]).to(spread.dtype)
-        return noise * spread * amount.unsqueeze(-1).to(spread.dtype)
+        k, amount = (v.unsqueeze(-1).to(tensors[0].dtype) for v in (k, amount))
+        noise = step.draws.noise(f"ge {modality}", sum(widths), dtype=k.dtype)
+        for g, drawn in zip(tensors, noise.split(widths, dim=-1), strict=True):
+            spread = g.std(-1, correction=0, keepdim=True).mul_(amount)
+            g.mul_(k).addcmul_(drawn, spread)
 
     def neutral(self) -> Method | None:
         return OGM(0.0)

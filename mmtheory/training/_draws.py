@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmtheory.errors import ArgumentError
 from mmtheory.rng import Draws
 
 NUMBERS = 1024
@@ -66,9 +65,5 @@ class StepDraws(Draws):
         return self._take(name, shape, f"below {high}", lambda g, s: g.integers(high, size=s))
 
     def _take(self, name: str | int, shape: tuple[int, ...], kind: str, draw: Draw) -> Tensor:
-        if name in self._used:
-            raise ArgumentError(
-                f"draws: the name {name!r} was drawn already; a second use would repeat the same numbers"
-            )
-        self._used.add(name)
+        self._once(name)
         return self._blocks.take(*self._when, name, shape, kind, draw)

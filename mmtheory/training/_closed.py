@@ -16,6 +16,7 @@ from mmtheory.methods import Method, Phase
 from mmtheory.models import NARROW, FlatParameters, MLPEncoder, MultimodalModel
 
 from ._compiled import CompiledPlan, ready
+from ._graphed import GraphedPlan, on_gpu
 from ._passed import Passed
 from ._settings import Kernel
 
@@ -36,15 +37,17 @@ class ClosedForm:
 
     It calls the very kernels that autograd calls, on operands of the same layout, so both give the same bits; what it saves is the
     graph, the memory that is asked for and given back in every step, and most of the time between the kernels. The ``compiled`` kernel
-    takes a whole pass by one call, to rounding.
+    takes a whole pass by one call, to rounding; ``graph`` takes these very kernels by one launch.
     """
 
     def __init__(self, model: MultimodalModel, flat: FlatParameters, kernel: Kernel = "torch") -> None:
         self.model, self.flat, self.kernel, self.reached = model, flat, kernel, frozenset(model.owners)
         if kernel == "compiled":
             ready(flat)
+        elif kernel == "graph":
+            on_gpu(flat)
         self._modalities = frozenset(model.modalities)
-        self._plans: dict[int, _Plan | CompiledPlan] = {}
+        self._plans: dict[int, Callable[[Batch], Passed]] = {}
 
     @staticmethod
     def serves(model: MultimodalModel, method: Method) -> bool:
@@ -71,10 +74,11 @@ class ClosedForm:
             self._plans[batch.n] = self._plan(batch)
         return self._plans[batch.n](batch)
 
-    def _plan(self, batch: Batch) -> _Plan | CompiledPlan:
+    def _plan(self, batch: Batch) -> Callable[[Batch], Passed]:
         if self.kernel == "compiled":
             return CompiledPlan(self.model, self.flat, batch.n, squared=batch.y.is_floating_point())
-        return _Plan(self.model, self.flat, batch.n)
+        plan = _Plan(self.model, self.flat, batch.n)
+        return GraphedPlan(plan, batch) if self.kernel == "graph" else plan
 
 
 class _Layer:

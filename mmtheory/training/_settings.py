@@ -13,7 +13,7 @@ from mmtheory.methods import Strength
 Schedule = Callable[[int], float]
 Loss = Literal["cross-entropy", "squared"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
-Kernel = Literal["torch", "compiled"]
+Kernel = Literal["torch", "compiled", "graph"]
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
 
@@ -115,7 +115,7 @@ class Settings:
         (then the test's measure is the mean squared error). Methods that look at classes refuse the latter.
     :param kernel: what takes plain passes of stacked MLPs under a linear head: ``torch``'s own products, whose bits are autograd's, or one
         that this machine's C++ compiler makes (``compiled``, on a CPU): equal to rounding, 1.3 to 2.3 times as fast with 16 to 256 units a
-        layer, slower with a thousand. Other passes never change.
+        layer, slower with a thousand; or torch's recorded once as a CUDA ``graph`` and launched at once, on a GPU. Other passes never change.
     :param clip: largest norm of a replicate's whole gradient, each replicate by its own norm; inf for no clipping.
     """
 

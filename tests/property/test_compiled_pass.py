@@ -119,7 +119,7 @@ def test_one_data_set_for_all_replicates_and_a_resumed_run():
 
 def test_what_it_cannot_serve_is_refused_in_a_sentence(monkeypatch):
     network = ({"a": [6, 5]}, True, 3, "concat")
-    with pytest.raises(ArgumentError, match="expected a kernel among torch, compiled, found 'fast'"):
+    with pytest.raises(ArgumentError, match="expected a kernel among torch, compiled, graph, found 'fast'"):
         Settings(kernel="fast")
     with pytest.raises(ArgumentError, match=r"expected float32 or float64 on a CPU .* found torch.float16"):
         trainer(network, "compiled", dtype=torch.float16)

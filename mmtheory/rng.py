@@ -108,8 +108,8 @@ class Draws:
         self._once(name)
         rows = [np.asarray(draw(stream.child(name).numpy(), shape)) for stream in self.streams]
         stacked = np.stack(rows).reshape((*self.batch_shape, *shape)) if len(rows) > 1 or self.batch_shape else rows[0]
-        # From ordinary memory CUDA has taken the numbers when it returns, and need not be waited for.
-        return torch.from_numpy(stacked).to(self.device, non_blocking=self.device.type == "cuda")
+        # From ordinary memory the numbers are taken before the call returns; nobody has to wait until they have arrived.
+        return torch.from_numpy(stacked).to(self.device, non_blocking=True)
 
     def normal(self, name: str | int, *shape: int) -> Tensor:
         """Standard normal numbers."""

@@ -1,15 +1,23 @@
 """What a GPU would have to wait for, found without one: the operations on a device's tensors are watched one by one.
 
 The meta device has no values, so that a branch on one fails by itself (test_moo_device). What would pass there and still wait on a GPU is
-refused here: factorisations that check for errors, LAPACK-only routines, copies between devices that are not told to go on.
+refused here, in every weighting and in every method's training: factorisations that check for errors, LAPACK-only routines, copies between devices that are not told to go on.
 """
+
+from functools import partial
 
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmtheory.batch import Batch
+from mmtheory.methods import METHODS, _pretrained
+from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.moo import EPO, FAMO, STCH, WEIGHTINGS, SmoothLexicographic, Stateful, certify, moo_backward
+from mmtheory.rng import Stream
+from mmtheory.training import Settings, Trainer
+from mmtheory.training import _loop as loop
 
 READS = {"_local_scalar_dense", "is_nonzero", "equal", "allclose"}
 SHAPES_FROM_VALUES = {"nonzero", "masked_select", "_unique2", "unique_consecutive", "unique_dim", "repeat_interleave"}
@@ -98,6 +106,60 @@ def test_no_step_waits(name, scope):
     watched(lambda: moo_backward(losses, {"x": [x], "y": [y]}, name, scope=scope))
     assert x.grad is not None
     assert y.grad is not None
+
+
+WAIT_BETWEEN_EPOCHS = {
+    "mie": "eigenvalues once a stage",
+    "mmlora": "the teachers' data are told apart by their bytes, once",
+}
+
+
+def trained(build, name, **how):
+    """Three epochs on a device, mini-batches of two sizes, absent samples; what is asked of the data once, before, is not watched."""
+    draws = Stream(0).draws()
+    here = {"a": draws.uniform("here", 40) < 0.8} if how.pop("absent", False) else {}
+    data = Batch({m: draws.normal(m, 40, 6).float() for m in "abc"}, draws.integers("y", 3, 40), here)
+    held = Batch({m: v[:16] for m, v in data.x.items()}, data.y[:16])
+    settings = Settings(batch_size=16, epochs=3, **how)
+    trainer = Trainer(
+        build, METHODS[name](), data, settings=settings, stream=Stream(0), replicates=range(3), validation=held, device="meta"
+    )  # fmt: skip
+    if name == WAITS_BETWEEN_EPOCHS:
+        step = trainer._pass
+        trainer._pass = lambda *a: watched(partial(step, *a))
+        return trainer.run()
+    return watched(trainer.run)
+
+
+@pytest.fixture
+def on_meta(monkeypatch):
+    monkeypatch.setattr(loop, "check_labels", lambda *_: None)
+    monkeypatch.setattr(_pretrained, "fingerprint", lambda _: "")
+
+    def build(draws, fusion="concat"):
+        encoders = {m: MLPEncoder((6, 8, 8), draws=draws, name=m) for m in "abc"}
+        return MultimodalModel(
+            encoders, FUSIONS[fusion](dict.fromkeys("abc", 8), 3, draws=draws), batch_shape=draws.batch_shape
+        )
+
+    return build
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_no_method_waits(name, on_meta):
+    """A step neither reads a value nor copies to the host; nor does an epoch's beginning, but for one method."""
+    assert trained(on_meta, name).flat.data.device.type == "meta"
+
+
+@pytest.mark.parametrize("how", [{"optimiser": "adam", "clip": 1.0}, {"optimiser": "adamw", "absent": True}], ids=str)
+@pytest.mark.parametrize("name", ["joint", "ogm", "mla", "mmpareto"])
+def test_no_optimiser_clipping_or_absence_waits(name, how, on_meta):
+    trained(on_meta, name, **how)
+
+
+@pytest.mark.parametrize("fusion", sorted(FUSIONS))
+def test_no_fusion_waits(fusion, on_meta):
+    trained(partial(on_meta, fusion=fusion), "ogm")
 
 
 @pytest.mark.parametrize(

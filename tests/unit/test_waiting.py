@@ -108,10 +108,8 @@ def test_no_step_waits(name, scope):
     assert y.grad is not None
 
 
-WAIT_BETWEEN_EPOCHS = {
-    "mie": "eigenvalues once a stage",
-    "mmlora": "the teachers' data are told apart by their bytes, once",
-}
+WAITS_BETWEEN_EPOCHS = "mie"
+"""It decomposes covariances at the beginning of a stage."""
 
 
 def trained(build, name, **how):

@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 from mmtheory.batch import Batch
 from mmtheory.methods import METHODS
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
-from mmtheory.rng import Stream
+from mmtheory.rng import Draws, Stream
 from mmtheory.training import Settings, Trainer
 from mmtheory.training._draws import StepDraws
 
@@ -24,6 +24,7 @@ class Plain:
     def __init__(self, trainer, x, y):
         named = [*trainer.model.named_parameters(), *trainer.auxiliary.named_parameters()]
         self.p = {k: v.detach().clone().requires_grad_() for k, v in named}
+        self.frozen = {k: v.clone() for k, v in trainer.model.named_buffers()}
         self.x, self.y, self.names = x, y, sorted(x)
 
     def z(self, m):
@@ -68,7 +69,7 @@ def beside(monkeypatch):
     What a method draws at random is its own choice: numbers of a first, equal run are handed to the reference by name.
     """
 
-    def drawn(trainer):
+    def drawn(trainer, epochs):
         log = {}
 
         def logging(draw):
@@ -80,11 +81,12 @@ def beside(monkeypatch):
 
         with monkeypatch.context() as patch:
             for kind in ("normal", "uniform"):
-                patch.setattr(StepDraws, kind, logging(getattr(StepDraws, kind)))
-            trainer.run(1)
+                for draws in (Draws, StepDraws):
+                    patch.setattr(draws, kind, logging(getattr(draws, kind)))
+            trainer.run(epochs)
         return log
 
-    def compare(name, settings, names, epochs, reference, *, batches=1):
+    def compare(name, settings, names, epochs, reference, *, batches=1, drawn_in=1, apart=False):
         draws = Stream(3).draws()
         y = draws.integers("y", CLASSES, N)
         x = {m: SPEEDS[m] * (draws.normal(m, N, 4) + y[:, None] * draws.normal(f"mean {m}", 4)) for m in names}
@@ -98,13 +100,15 @@ def beside(monkeypatch):
 
         how = Settings(batch_size=N // batches, lr=RATE, momentum=0.0, weight_decay=0.0, epochs=epochs)
         data = Batch(x, y)
+        held = Batch({m: v[: N // 2] + 1 for m, v in x.items()}, y[: N // 2]) if apart else data
 
-        def fresh():
-            return Trainer(build, METHODS[name](**settings), data, settings=how, stream=Stream(1), validation=data)
+        def fresh(name=name, **settings):
+            return Trainer(build, METHODS[name](**settings), data, settings=how, stream=Stream(1), validation=held)
 
-        trainer = fresh()
+        trainer = fresh(**settings)
         net = Plain(trainer, x, y)
-        net.drawn = drawn(fresh())
+        net.held, net.heads = held, dict(fresh("unimodal").auxiliary.named_parameters())
+        net.drawn = drawn(fresh(**settings), drawn_in)
         start = {k: v.detach().clone() for k, v in net.p.items()}
         for step in range(epochs * batches):
             gradient = reference(net, step // batches)  # None from one that moved the net itself

@@ -161,7 +161,7 @@ def _check_activity(who: str, bench: _Bench, whole: Trainer) -> None:
     moved = set(found) != set(reference) or any(not torch.equal(found[name], p) for name, p in reference.items())
     said = not torch.equal(whole.predict(whole.train_data), joint.predict(joint.train_data))
     assert moved or said, (
-        f"{who}: expected an active method to change training {where}, found joint training bit for bit"
+        f"{who}: expected an active method to change training {where}, found joint training bit for bit; give an instance that acts within the settings (a smaller threshold, an earlier epoch)"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from mmtheory.errors import ArgumentError
 from mmtheory.experiment.settings import read_toml
-from mmtheory.methods import METHODS, Method
+from mmtheory.methods import METHODS, Method, configured
 from mmtheory.models import FUSIONS
 from mmtheory.training import Constant, Cosine, Schedule, Settings, Stairs, Warmup
 
@@ -148,12 +148,7 @@ class Recipe:
 
         :raises ArgumentError: a strength that the method does not have.
         """
-        try:
-            return METHODS[self.method](**self.strengths)
-        except TypeError as error:
-            raise ArgumentError(
-                f"recipe: expected strengths that {self.method} has, found {self.strengths} ({error})"
-            ) from error
+        return configured(self.method, self.strengths)
 
     def question(self) -> dict[str, Any]:
         """What of it results depend on, as JSON."""

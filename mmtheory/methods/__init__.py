@@ -25,6 +25,7 @@ from ._method import Step as Step
 from ._method import Strength as Strength
 from ._method import View as View
 from ._method import per_replicate as per_replicate
+from ._named import configured as configured
 from ._named import made as made
 from ._pretrained import Pretrained as Pretrained
 from ._pretrained import fingerprint as fingerprint

@@ -37,7 +37,8 @@ examples:
   mmtheory imbalance --world selection-gaussian --dial lam=0,1,4 --fusion film
   mmtheory imbalance --world deep-linear --dial kappa=0.5,1,2,3       when each modality is learnt, beside its formulas
   mmtheory imbalance --world competition --dial strength=1,1.5,2      the lottery beside the measured share of won classes
-  mmtheory imbalance --methods ogm,moo:pcgrad,famo                    weightings of mmtheory.moo by name"""
+  mmtheory imbalance --methods ogm,moo:pcgrad,famo                    weightings of mmtheory.moo by name
+  mmtheory imbalance --methods ogm:alpha=0.1,ogm:alpha=1,ogm:alpha=3  a method's dose and what it does"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Options:
     sign: bool = False
     """Ask a world of regression for the sign of its target, so that methods that look at classes can be trained in it."""
     methods: Annotated[str, tyro.conf.arg(metavar="A,B", help_behavior_hint="")] = ""
-    """Methods; `mmtheory methods` lists them. By default ten that serve the world's kind of target."""
+    """Methods; `mmtheory methods` lists them. Settings of one stand behind colons (ogm:alpha=1:ge=matched). By default ten that serve the world's kind of target."""
     seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 16
     """Paired seeds, 2 to 40."""
     fusion: Annotated[str, tyro.conf.arg(metavar="F")] = "concat"

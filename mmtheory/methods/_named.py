@@ -15,6 +15,8 @@ from ._method import Method
 from .combined import Combined
 
 PREFIX = "moo:"
+HANDED_OVER = {"contribution", "pretrained"}
+"""What is an object, and cannot be typed."""
 
 
 def made(text: str) -> Method:
@@ -45,6 +47,19 @@ def configured(name: str, settings: Mapping[str, Any]) -> Method:
         raise ArgumentError(
             f"{name}: expected settings among {', '.join(inspect.signature(maker).parameters) or 'none'}, found {dict(settings)} ({error})"
         ) from error
+
+
+def settings_of(name: str) -> dict[str, float | bool | str | None]:
+    """What can be set on the method of that name by a number, a truth value or a word, with its defaults.
+
+    :raises ArgumentError: an unknown name.
+
+    >>> settings_of("moo:pcgrad")
+    {'weight': 1.0, 'scope': 'encoder', 'beta': None}
+    """
+    parameters = inspect.signature(_maker(name)).parameters.values()
+    plain = (float, int, str, type(None))
+    return {p.name: p.default for p in parameters if p.name not in HANDED_OVER and isinstance(p.default, plain)}
 
 
 def _maker(name: str) -> Callable[..., Method]:

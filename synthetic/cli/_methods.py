@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from mmtheory.experiment.settings import parse
-from mmtheory.methods import METHODS
+from mmtheory.methods import METHODS, made, settings_of
 
-DESCRIPTION = """List every training method: what it does, where it comes from, what it costs a step (forwards F and
-backwards B of everything), in which setting it is joint training bit for bit, and each difference from released code.
+DESCRIPTION = """List training methods: what each does, where it comes from, what it costs a step (forwards F and
+backwards B of everything), in which setting it is joint training bit for bit, each difference from released code,
+and what can be set (mmtheory imbalance --methods ogm:alpha=1).
 
-example:
+examples:
+  mmtheory methods
+  mmtheory methods ogm pmr moo:pcgrad
   mmtheory methods --json"""
 
 
@@ -30,6 +35,10 @@ A · line is a difference from the paper or from released code, with the option 
 class Options:
     """What ``mmtheory methods`` can be told."""
 
+    names: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="METHOD ...", help_behavior_hint="")
+    ] = ()
+    """Methods; by default all."""
     json: bool = False
     """Print one JSON object."""
 
@@ -38,7 +47,13 @@ def main(argv: list[str]) -> int:
     """Run the sub-command."""
     options = parse(Options, argv, command="methods", description=DESCRIPTION)
     cards: list[dict[str, Any]] = [
-        {**asdict(kind.card), "name": name, "needs": sorted(kind.needs)} for name, kind in METHODS.items()
+        {
+            **asdict(method.card),
+            "name": name,
+            "needs": sorted(method.needs),
+            "settings": settings_of(name),
+        }
+        for name, method in ((name, made(name)) for name in options.names or METHODS)
     ]
     if options.json:
         sys.stdout.write(json.dumps({"methods": cards}) + "\n")
@@ -52,7 +67,7 @@ def main(argv: list[str]) -> int:
             console.print(f"    {line}", style="dim", soft_wrap=True)
         for difference in card["differences"]:
             console.print(f"    · {difference}", style="dim", soft_wrap=True)
-    console.print(f"{len(cards)} methods. {LEGEND}", soft_wrap=True)
+    console.print(f"{len(cards)} method{'s' * (len(cards) != 1)}. {LEGEND}", soft_wrap=True)
     return 0
 
 
@@ -62,4 +77,9 @@ def _facts(card: dict[str, Any]) -> list[str]:
         card["neutral"], f"joint training bit for bit at {card['neutral']}"
     )
     wants = "; wants a validation split" if "validation" in card["needs"] else ""
-    return [f"{card['source']}; {FOLLOWS[card['fidelity']]}", f"a step costs {card['cost']}; {neutral}{wants}"]
+    own = ", ".join(f"{k}={json.dumps(v).strip(chr(34))}" for k, v in card["settings"].items())
+    return [
+        f"{card['source']}; {FOLLOWS[card['fidelity']]}",
+        f"a step costs {card['cost']}; {neutral}{wants}",
+        f"settings: {own or 'none'}",
+    ]

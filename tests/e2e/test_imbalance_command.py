@@ -57,6 +57,26 @@ def test_methods_command():
     assert all(card["fidelity"] in {"paper", "repo", "reconstruction"} for card in told)
 
 
+def test_one_method_is_told_with_what_can_be_set():
+    (told,) = json.loads(command("methods", "ogm", "--json").stdout)["methods"]
+    assert (told["settings"]["alpha"], told["settings"]["form"]) == (0.5, "cvpr")
+    assert "settings: alpha=0.5, form=cvpr" in command("methods", "ogm").stdout
+
+
+def test_each_dose_is_a_row(tmp_path):
+    doses = ["ogm:alpha=0", "ogm:alpha=2"]
+    told = command(
+        "imbalance", "--dial", "speed=2", "--methods", ",".join(doses), "--seeds", "2", "--epochs", "2", "--samples", "100",
+        "--out", str(tmp_path / "run"), "--json",
+    )  # fmt: skip
+    accuracy = {
+        r["method"]: r for r in json.loads(told.stdout)["rows"] if r["metric"] == "accuracy" and r["level"] == 2
+    }
+    assert accuracy.keys() >= set(doses)
+    assert accuracy[doses[0]]["mean"] == accuracy["joint"]["mean"]  # the neutral dose is joint training
+    assert accuracy[doses[0]]["delta_joint"]["mean"] == 0
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,13 @@ def _to_parquet(query: str, target: Path) -> None:
         os.replace(part, target)
     except (duckdb.Error, OSError) as error:
         part.unlink(missing_ok=True)
-        raise StoreError(f"{target}: expected a place that can be written, found: {error}") from error
+        raise StoreError(f"{target}: expected a place that can be written, found: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What the system said; DuckDB wraps its number in JSON."""
+    number = re.search(r'"errno":"(\d+)"', str(error))
+    return os.strerror(int(number[1])) if number else str(error).partition("\n")[0]
 
 
 def _quoted(path: Path) -> str:

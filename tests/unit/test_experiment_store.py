@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from mmtheory.errors import ArgumentError, StoreError
-from mmtheory.experiment import Cell, Serial, Store, Sweep, compact
+from mmtheory.experiment import Cell, Serial, Store, Sweep, compact, to_parquet
 
 SWEEP = Sweep("e", {"n": (1, 2, 3), "kind": ("x", "y")}, "1")
 MADE = {"version": "1"}
@@ -104,6 +105,18 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="expected a place that can be written"):
         Store(tmp_path / "file").put(next(iter(SWEEP)), {}, MADE)
+
+
+def test_a_full_disk_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB wraps the system's number in JSON of its own."""
+
+    def full() -> None:
+        raise duckdb.IOException('Async write failed: {"exception_type":"IO","errno":"28"}')
+
+    monkeypatch.setattr(duckdb, "connect", full)
+    with pytest.raises(StoreError, match=r"rows.parquet: expected a place .* found: No space left on device$"):
+        to_parquet([{"a": 1}], "a INTEGER", tmp_path / "rows.parquet")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_compaction_gives_a_row_a_cell(store: Store, tmp_path: Path) -> None:

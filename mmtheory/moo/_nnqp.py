@@ -14,6 +14,8 @@ from mmtheory.errors import ArgumentError
 
 from ._active_set import active_set
 from ._checks import numbers, settled
+from ._lanes import ITEMS, in_lanes
+from ._pivot_lanes import WORTHWHILE, Pivoted, pivot_lanes
 
 EPS = float(np.finfo(np.float64).eps)
 ENUMERABLE = 8
@@ -22,7 +24,7 @@ PATIENCE = 3
 DEPENDENT = (
     1e-5  # a pivot below this leaves too few digits for a factorisation that does not look at signs: one by one then
 )
-CHUNK = 2048  # programmes solved together: what the second-level cache holds at m = 8
+CHUNK = 2048  # programmes solved together where the batch is the first axis: what the second-level cache holds at m = 8
 
 
 class Scaled(NamedTuple):
@@ -89,8 +91,38 @@ def solve_scaled(cosines: Tensor, linear: Tensor) -> Tensor:
                 return torch.from_numpy(found)
     batch = torch.broadcast_shapes(cosines.shape[:-2], linear.shape[:-1])
     flat = cosines.expand(*batch, m, m).reshape(-1, m, m)
-    parts = zip(flat.split(CHUNK), linear.expand(*batch, m).reshape(-1, m).split(CHUNK), strict=True)
-    return torch.cat([pivot_many(C, r) for C, r in parts]).reshape(*batch, m)
+    right = linear.expand(*batch, m).reshape(-1, m)
+    return _many(flat, right).reshape(*batch, m)
+
+
+def _many(C: Tensor, r: Tensor) -> Tensor:
+    """A stack ``[n, m, m]``, in lanes where the host has enough of them."""
+    if len(r) < WORTHWHILE or numbers(C) is None:
+        return torch.cat([pivot_many(*part) for part in zip(C.split(CHUNK), r.split(CHUNK), strict=True)])
+    parts = zip(C.split(ITEMS), r.split(ITEMS), strict=True)
+    return _finished(C, r[:, None], [[pivot_lanes(in_lanes(matrix), in_lanes(right)) for matrix, right in parts]])[:, 0]
+
+
+def _finished(C: Tensor, r: Tensor, found: list[list[Pivoted]]) -> Tensor:
+    """The solutions ``[n, k, m]`` of k programmes a matrix, those that lanes left open solved together from where they were left."""
+    n, k, m = r.shape
+    z, done, inside = (torch.cat(parts, -1) for parts in zip(*(part for row in found for part in row), strict=True))
+    z = z.reshape(m, k, n).permute(2, 1, 0).contiguous()
+    left = np.flatnonzero(~done.numpy())
+    if len(left):
+        which, at = (torch.from_numpy(place) for place in divmod(left, n))
+        z[at, which] = pivot_many(C[at], r[at, which], inside[:, torch.from_numpy(left)].mT)
+    return z
+
+
+def solve_rows(cosines: Tensor) -> Tensor:
+    """For each matrix ``[*batch, m, m]`` the m programmes whose linear terms are its rows, as the rows of the result."""
+    m = cosines.shape[-1]
+    C = cosines.reshape(-1, m, m)
+    if len(C) < WORTHWHILE or numbers(C) is None:
+        return solve_scaled(cosines[..., None, :, :], cosines)
+    lanes = [in_lanes(part) for part in C.split(ITEMS)]
+    return _finished(C, C, [[pivot_lanes(part, part[i]) for part in lanes] for i in range(m)]).reshape(cosines.shape)
 
 
 def pivot_one(C: np.ndarray, r: np.ndarray) -> np.ndarray | None:
@@ -161,11 +193,14 @@ class _Rounds(NamedTuple):
     best: Tensor
 
 
-def pivot_many(C: Tensor, r: Tensor) -> Tensor:
-    """Block principal pivoting for a stack ``[n, m, m]``; on the CPU finished programmes leave the stack, elsewhere all rounds run."""
+def pivot_many(C: Tensor, r: Tensor, inside: Tensor | None = None) -> Tensor:
+    """Block principal pivoting for a stack ``[n, m, m]``; on the CPU finished programmes leave the stack, elsewhere all rounds run.
+
+    :param inside: the supports to start from; None is where r < 0.
+    """
     n, m = r.shape
     solution, solved = torch.zeros_like(r), torch.zeros_like(r[:, 0], dtype=torch.bool)
-    rounds = _Rounds(C, r, r < 0, r.new_full((n,), PATIENCE), r.new_full((n,), m + 1))
+    rounds = _Rounds(C, r, r < 0 if inside is None else inside, r.new_full((n,), PATIENCE), r.new_full((n,), m + 1))
     rows: Tensor | None = None
     for _ in range(4 * m):
         rounds, z, done = _pivot_round(rounds)

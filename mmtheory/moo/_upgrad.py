@@ -11,7 +11,7 @@ from torch import Tensor
 from ._active_set import active_set
 from ._certificate import Certificate, certify_equations, distance
 from ._checks import numbers, on_simplex, preference_of
-from ._nnqp import Scaled, pivot_rows, scaled, solve_scaled
+from ._nnqp import Scaled, pivot_rows, scaled, solve_rows, solve_scaled
 from ._weighting import Weighting
 
 PAIR = 2
@@ -56,7 +56,7 @@ class UPGrad(Weighting):
         elif gramian.ndim == 2:
             parts = torch.stack([solve_scaled(problem.cosines, problem.cosines[i]) for i in range(m)])
         else:
-            parts = solve_scaled(problem.cosines[..., None, :, :], problem.cosines)
+            parts = solve_rows(problem.cosines)
         return self._joined(gramian, problem, parts)
 
     def _of_two(self, gramian: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmtheory.errors import ArgumentError
-from mmtheory.methods import OGM, OPM, Card, Contributing, Method, Phase
+from mmtheory.methods import OGM, OPM, Card, Contributing, InfoReg, Method, Phase
 from mmtheory.methods._scores import discrepancy, label_scores
 from mmtheory.models import Dense
 from mmtheory.rng import Stream
@@ -241,6 +241,17 @@ def generators_put_back():
 )
 def test_a_sound_method_passes(method):
     check_method(method, stream=Stream(1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_threshold_at_its_default_is_passed_within_the_short_runs(seed):
+    """Below its gap of .05 InfoReg is joint training, as it should be; so somebody must lead by more, also where nothing is additive."""
+    check_method(InfoReg(), fusions=("sum", "concat", "film"), stream=Stream(seed, ("check_method",)))
+
+
+def test_below_its_threshold_a_method_is_asked_to_act():
+    with pytest.raises(AssertionError, match=r"inforeg: expected an active method .* \(a smaller threshold"):
+        check_method(InfoReg(gap=0.9), fusions=("film",))
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,8 @@ class Fit:
             self.notes.append(f"compile: encoders are not compiled, found {reason}")
             recipe = replace(recipe, compile=False)
         build = builder(self.data.modalities, len(self.data.classes), recipe, self.parts.train, host=self.host)
-        return lambda draws: self.crew.normalised(build(draws))
+        normalised = self.crew.normalised
+        return lambda draws: normalised(build(draws))
 
     def _host(self, parts: Parts) -> bool:
         """Whether training inputs stay on the host."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmtheory.rng import Draws
+from mmtheory.rng import Draws, Stream
 
 NUMBERS = 1024
 """Numbers of one replicate that are drawn at once, where a step wants fewer."""
@@ -19,15 +20,34 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
 @final
+@dataclass(frozen=True)
+class Source:
+    """Named random tensors of each replicate under a path of names.
+
+    :param replicates: children of the stream, one a replicate; None for the stream itself and batch shape ().
+    """
+
+    stream: Stream
+    replicates: Sequence[int] | None
+    device: torch.device
+
+    def __call__(self, *names: str | int) -> Draws:
+        if self.replicates is None:
+            return Draws((self.stream.child(*names),), (), self.device)
+        streams = tuple(self.stream.child(r, *names) for r in self.replicates)
+        return Draws(streams, (len(streams),), self.device)
+
+
+@final
 class Blocks:
     """Numbers for the next steps of an epoch, kept until those steps ask for them.
 
     How many steps share a generator depends on the shape alone, so a replicate's numbers do not depend on who trains beside it.
 
-    :param draws: random tensors of each replicate under a path of names (``Trainer.draws``).
+    :param draws: not a trainer's own method: that would tie the two together, and what they hold, until somebody collects garbage.
     """
 
-    def __init__(self, draws: Callable[..., Draws]) -> None:
+    def __init__(self, draws: Source) -> None:
         self.draws = draws
         self._kept: dict[object, tuple[object, Tensor]] = {}
 

@@ -18,7 +18,7 @@ from mmtheory.models import Dense, FlatParameters, MLPEncoder, MultimodalModel
 from mmtheory.rng import Draws, Stream
 
 from ._closed import ClosedForm
-from ._draws import Blocks, StepDraws
+from ._draws import Blocks, Source, StepDraws
 from ._epoch import EpochView
 from ._feed import Feed, Feeding, placed, spread_over
 from ._memory import LARGEST, keep_freed_memory, keep_large_memory
@@ -74,7 +74,8 @@ class Trainer:
         if "validation" in method.needs and validation is None:
             raise ArgumentError(f"{method.card.name}: expected a validation split, found none")
         self.feed: Feeding = Feed(self.train_data, self.batch_shape)
-        self.blocks = Blocks(self.draws)
+        self._source = Source(stream, replicates, self.device)
+        self.blocks = Blocks(self._source)
         self.model = method.remodel(build(self.draws("init")), self.draws("remodel")).to(self.device)
         check_labels(self.train_data, self.model.fusion.classes, method, settings.loss)
         self.auxiliary = nn.ModuleDict()
@@ -108,9 +109,7 @@ class Trainer:
 
     def draws(self, *names: str | int) -> Draws:
         """Named random tensors of each replicate, under these names."""
-        if self.replicates is None:
-            return Draws((self.stream.child(*names),), (), self.device)
-        return Draws(tuple(self.stream.child(r, *names) for r in self.replicates), self.batch_shape, self.device)
+        return self._source(*names)
 
     def run(self, epochs: int | None = None) -> Trainer:
         """Train for so many more epochs (None: up to the settings' number)."""

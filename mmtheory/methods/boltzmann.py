@@ -20,7 +20,6 @@ from mmtheory.models.rbm import (
     binary,
     directions,
     divergence_loss,
-    machine_of,
     multi_prediction_loss,
     pathway_of,
     perceptron_loss,
@@ -30,10 +29,10 @@ from mmtheory.models.rbm import (
 )
 from mmtheory.rng import Draws
 
+from ._filling import HEAD, TOP, clamped, top_of
 from ._method import Card, Method, Phase, Step, View
 
 Objective = Literal["mp", "ml", "percloss", "hybrid", "subset"]
-HEAD, TOP = "head:shared", "top:shared"
 
 
 @final
@@ -169,8 +168,7 @@ class Boltzmann(Method):
 
     def machine(self, auxiliary: nn.ModuleDict) -> MultimodalRBM:
         """The shared machine as it is now."""
-        names = [name.removeprefix("top:") for name in auxiliary if name.startswith("top:") and name != TOP]
-        return machine_of(auxiliary, {m: f"top:{m}" for m in names}, TOP)
+        return top_of(auxiliary)
 
     def network(self, auxiliary: nn.ModuleDict) -> MultimodalDeepRNN:
         """The deep network as it is now."""
@@ -183,11 +181,8 @@ class Boltzmann(Method):
 
     def shared(self, model: MultimodalModel, auxiliary: nn.ModuleDict, batch: Batch) -> Tensor:
         """Probabilities of the shared layer given the modalities that are present, the absent filled in; [*batch, n, hidden]."""
-        x, present = self.visibles(model, batch), batch.present
-        names = list(x)
-        here = torch.stack([present.get(m, torch.ones_like(batch.y, dtype=torch.bool)) for m in names])
-        boost = dict.fromkeys(names, len(names) / here.sum(0).clamp(min=1).unsqueeze(-1).to(x[names[0]].dtype))
-        seen = {m: present[m].unsqueeze(-1).expand_as(x[m]) for m in names if m in present}
+        x = self.visibles(model, batch)
+        seen, boost = clamped(x, batch.present, len(x))
         if self.layers:
             return self.network(auxiliary).recurrent(x, sweeps=self.sweeps, seen=seen, boost=boost).hidden
         return recurrent(self.machine(auxiliary), x, sweeps=self.sweeps, seen=seen, boost=boost).hidden

@@ -13,14 +13,14 @@ from torch.nn.functional import adaptive_avg_pool1d
 from mmtheory.batch import Batch
 from mmtheory.errors import ArgumentError
 from mmtheory.models import Dense, Encoder, MultimodalModel
-from mmtheory.models.rbm import Direction, Group, Hidden, MultimodalRBM, directions, machine_of, recurrent
+from mmtheory.models.rbm import Direction, Group, Hidden, directions, recurrent
 from mmtheory.rng import Draws
 
+from ._filling import HEAD, TOP, clamped, top_of
 from ._measures import where_present
 from ._method import Card, Method, Step, Strength, View
 from ._strengths import off, ranged
 
-HEAD, TOP = "head:shared", "top:shared"
 MOST = 4096
 """Numbers of a sample that are predicted; of more, means over neighbours."""
 ENOUGH = 1024
@@ -143,31 +143,29 @@ class MinVI(Method):
 
         :param features: of the modalities heard; all others count as absent.
         """
-        machine, p = self._machine(auxiliary), self._pathways(auxiliary, features)
+        machine, p = top_of(auxiliary), self._pathways(auxiliary, features)
         if not present and len(p) == len(machine.groups):
             return torch.sigmoid(machine.drive(p))
-        boost = len(machine.groups) / _count(p, present).clamp(min=1)
-        seen = {m: present[m].unsqueeze(-1).expand_as(v) for m, v in p.items() if m in present}
-        return recurrent(machine, p, sweeps=self.sweeps, seen=seen, boost=dict.fromkeys(p, boost)).hidden
+        seen, boost = clamped(p, present, len(machine.groups))
+        return recurrent(machine, p, sweeps=self.sweeps, seen=seen, boost=boost).hidden
 
     def variation(self, step: Step) -> Tensor:
         """L_VI, the mean over the samples that have the target, summed over the directions: [*batch]."""
-        machine, p = self._machine(step.auxiliary), self._pathways(step.auxiliary, step.features)
+        machine, p = top_of(step.auxiliary), self._pathways(step.auxiliary, step.features)
         present = step.batch.present
         losses: list[Tensor] = []
         for way in self.ways:
             target = way.target
-            seen = {m: present[m].unsqueeze(-1).expand_as(p[m]) for m in way.given if m in present}
             given = {m: p[m] for m in way.given}
             kept = torch.zeros_like(p[target][..., :1, :1])
             if self.keep:
                 kept = self.keep * step.draws.uniform(f"share {target}", 1, 1).to(p[target].dtype)
+            seen, boost = clamped(given, present, len(machine.groups) - kept)
+            if self.keep:
                 mask = step.draws.uniform(f"keep {target}", *p[target].shape[-2:]).to(p[target].dtype) < kept
                 given[target] = p[target].detach()
                 seen[target] = mask if target not in present else mask & present[target].unsqueeze(-1)
-            heard = _count({m: p[m] for m in way.given}, present).clamp(min=1)
-            boost = {**dict.fromkeys(way.given, (len(machine.groups) - kept) / heard), target: 1.0}
-            found = recurrent(machine, given, sweeps=self.sweeps, seen=seen, boost=boost)
+            found = recurrent(machine, given, sweeps=self.sweeps, seen=seen, boost={**boost, target: 1.0})
             guess = step.auxiliary[f"data:{target}"](torch.sigmoid(found.logits[target]))
             losses.append(self._error(step, target, guess))
         return torch.stack(losses).sum(0)
@@ -188,10 +186,6 @@ class MinVI(Method):
     def _pathways(self, auxiliary: nn.ModuleDict, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {m: torch.sigmoid(auxiliary[f"path:{m}"](z)) for m, z in features.items()}
 
-    def _machine(self, auxiliary: nn.ModuleDict) -> MultimodalRBM:
-        names = [name.removeprefix("top:") for name in auxiliary if name.startswith("top:") and name != TOP]
-        return machine_of(auxiliary, {m: f"top:{m}" for m in names}, TOP)
-
     def predict(self, model: MultimodalModel, auxiliary: nn.ModuleDict, batch: Batch) -> Tensor:
         if off(self.weight):
             return super().predict(model, auxiliary, batch)
@@ -203,11 +197,3 @@ class MinVI(Method):
 
 def _encoder(model: MultimodalModel, m: str) -> Encoder:
     return cast("Encoder", model.encoders[m])
-
-
-def _count(p: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-    """How many of these modalities each sample has, [*batch, n, 1]."""
-    like = next(iter(p.values()))[..., :1]
-    return torch.stack(
-        [present[m].unsqueeze(-1).to(like.dtype) if m in present else torch.ones_like(like) for m in p]
-    ).sum(0)

@@ -60,6 +60,13 @@ def test_constant_accuracy_leaves_joint_training_bit_for_bit(monkeypatch):
     assert torch.equal(trainer(MSLR(first=0)).run().flat.data, trainer(Joint()).run().flat.data)
 
 
+def test_before_the_second_measure_it_is_joint_training_bit_for_bit():
+    method = MSLR(first=0, measure="score")
+    ours, joint = trainer(method).run(1), trainer(Joint()).run(1)
+    assert torch.equal(ours.flat.data, joint.flat.data)
+    assert not torch.equal(ours.run().flat.data, joint.run().flat.data)
+
+
 def test_a_rising_modality_speeds_up_and_a_falling_one_slows_down_within_bounds(monkeypatch):
     path = iter([0.5, 0.55, 0.4, 0.01, 0.99, 0.5])
 

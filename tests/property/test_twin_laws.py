@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmtheory.batch import Batch
-from mmtheory.methods import AUG, METHODS, MSES, MSLR, Greedy
+from mmtheory.methods import AUG, METHODS, MSES, MSLR, Greedy, InfoReg
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Stream
 from mmtheory.training import Settings, Trainer
@@ -30,6 +30,7 @@ OWN_TEACHERS = {"umt"}
 SHORT = {
     "aug": lambda: AUG(every=1),
     "greedy": lambda: Greedy(start=0),
+    "inforeg": lambda: InfoReg(gap=0.0),
     "mses": lambda: MSES(patience=1, tolerance=10.0),
     "mslr": lambda: MSLR(first=0, measure="score"),
 }

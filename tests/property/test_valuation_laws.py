@@ -45,6 +45,18 @@ def test_contributions_share_out_what_everybody_together_is_worth(seed, m):
         assert torch.equal(phi["a"], (alone["a"] + 2 * right - alone["b"]) / 2)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_other_names_in_another_order_share_out_the_same(seed):
+    t = trainer(Joint(), "abcd", seed).run(1)
+    here = contributions(t.model, t.train_data)
+    other = trainer(Joint(), "dbca", seed)
+    other.model.load_state_dict(t.model.state_dict())
+    there = contributions(other.model, other.train_data)
+    assert list(there) != list(here)
+    for m, value in here.items():
+        assert (there[m] - value).abs().max() <= 1e-12, m
+
+
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**31), m=st.integers(1, 4), n=st.integers(1, 40))
 def test_places_are_a_systematic_sample(seed, m, n):

@@ -8,11 +8,13 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from ._cagrad_lanes import path_in_lanes
 from ._cagrad_path import Inner, pair_on_host, path_of_many, path_of_one
 from ._certificate import Certificate, noise_of, product, squared_norm
 from ._checks import numbers, preference_of, within
 from ._min_norm import min_norm
 from ._nnqp import ENUMERABLE, all_supports, nnqp
+from ._pivot_lanes import WORTHWHILE
 from ._weighting import Weighting
 
 ROUNDS = 60
@@ -108,9 +110,14 @@ def _inner(inner: Inner) -> Tensor:
             return found
     m = inner.h.shape[-1]
     flat = Inner(inner.G.reshape(-1, m, m), inner.h.reshape(-1, m), inner.phi.reshape(-1), inner.size.reshape(-1))
-    points, certain = path_of_many(flat)
-    if not certain.all():
-        points[~certain] = general(Inner(*(part[~certain] for part in flat)))
+    points, left = torch.empty_like(flat.h), torch.arange(len(flat.h))
+    for route in (path_in_lanes, path_of_many) if len(left) >= WORTHWHILE else (path_of_many,):
+        if not len(left):
+            break
+        points[left], certain = route(Inner(*(part[left] for part in flat)))
+        left = left[~certain]
+    if len(left):
+        points[left] = general(Inner(*(part[left] for part in flat)))
     return points.reshape(inner.h.shape)
 
 

@@ -33,7 +33,7 @@ def eliminated(C: Tensor, right: Tensor, inside: Tensor) -> tuple[Tensor, Tensor
 
     Shape: C ``[m, m, n]``, right ``[k, m, n]``, inside ``[m, n]``; results ``[k, m, n]`` and ``[n]``.
     """
-    m, k = len(inside), len(right)
+    m = len(inside)
     rows: list[Tensor] = []
     pivots: list[Tensor] = []
     # The columns of the right sides stand behind those of C, so that one update serves both.
@@ -47,11 +47,10 @@ def eliminated(C: Tensor, right: Tensor, inside: Tensor) -> tuple[Tensor, Tensor
             trailing = trailing[1:, 1:].addcmul_(share[:, None], row[None, 1:], value=-1)
     solution = torch.empty_like(right)
     for j in range(m - 1, -1, -1):
-        for i in range(k):
-            rest = rows[j][m - j + i]
-            if j + 1 < m:
-                rest = rest - (rows[j][1 : m - j] * solution[i, j + 1 :]).sum(0)
-            torch.mul(rest, pivots[j], out=solution[i, j])
+        rest = rows[j][m - j :]
+        if j + 1 < m:
+            rest = rest - (rows[j][1 : m - j] * solution[:, j + 1 :]).sum(1)
+        torch.mul(rest, pivots[j], out=solution[:, j])
     inverse = torch.stack(pivots)
     return solution, ((inverse >= 0) & (inverse < 1 / DEPENDENT)).all(0)
 

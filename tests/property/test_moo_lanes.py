@@ -4,7 +4,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmtheory.moo import UPGrad, certify, nnqp, nnqp_by_enumeration
+from mmtheory.moo import WEIGHTINGS, CAGrad, UPGrad, certify, nnqp, nnqp_by_enumeration
+from mmtheory.moo._cagrad import by_support
+from mmtheory.moo._cagrad_lanes import path_in_lanes
+from mmtheory.moo._cagrad_path import Inner
 from mmtheory.moo._lanes import in_lanes
 from mmtheory.moo._nnqp import scaled, solve_rows
 from mmtheory.moo._pivot_lanes import WORTHWHILE, eliminated, pivot_lanes
@@ -113,3 +116,47 @@ def test_elimination_on_supports():
     twice = torch.cat((C[:, :1], C[:, :1], C[:, 2:]), 1)
     twice = torch.cat((twice[..., :1], twice[..., :1], twice[..., 2:]), -1)
     assert not eliminated(in_lanes(twice), right.permute(1, 2, 0), torch.ones(6, 50).bool())[1].any()
+
+
+@few
+@given(cases, st.floats(0.05, 3.0))
+def test_cagrad_in_lanes_attains_the_best_of_all_supports(case, c):
+    J = rows(*case, 28)
+    G = J @ J.mT
+    G = G / G.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
+    h = G.mean(-1)
+    size = h.mean(-1)
+    inner = Inner(G, h, c**2 * size, size)
+    points, certain = path_in_lanes(inner)
+
+    def value(u):
+        return (u * h).sum(-1) + (inner.phi * (u * (G @ u[..., None])[..., 0]).sum(-1).clamp(min=0)).sqrt()
+
+    assert (points[certain] >= 0).all()
+    assert ((points[certain].sum(-1) - 1).abs() <= 1e-9).all()
+    assert ((value(points) - value(by_support(inner)))[certain].abs() <= 1e-8).all()
+    # Rows that depend on each other may be left to other routes, all others hardly.
+    assert certain.double().mean() >= 0.9 or case[1] in {"duplicated", "dependent", "zero", "mixed"}
+
+
+@few
+@given(cases, st.floats(0.05, 3.0), st.sampled_from((1.0, 1e-12, 1e12)))
+def test_cagrad_of_a_large_batch_has_no_gap(case, c, scale):
+    J = rows(*case, WORTHWHILE + 1)
+    G = scale * (J @ J.mT)
+    w = CAGrad(c=c).weights(G)
+    assert (certify(CAGrad(c=c), G, w).gap <= 1e-8 * G.diagonal(dim1=-2, dim2=-1).amax(-1)).all()
+
+
+@few
+@given(cases, st.sampled_from((1.0, 1e-12, 1e12)))
+def test_large_batches_point_where_single_gramians_do(case, scale):
+    J = rows(*case, WORTHWHILE)
+    G = scale * (J @ J.mT)
+    size = G.diagonal(dim1=-2, dim2=-1).amax(-1)
+    # PCD brings its direction to one length, so that where it vanishes, as it may for dependent rows, it points nowhere.
+    settled = ("pcd",) if case[1] in {"plain", "conflict", "scaled"} else ()
+    for name in ("mgda", "upgrad", "dualproj", "sdmgrad", "capped-mgda", *settled):
+        method = WEIGHTINGS[name]()
+        apart = method.weights(G) - torch.stack([method.weights(g) for g in G])
+        assert ((apart * (G @ apart[..., None])[..., 0]).sum(-1).abs() <= 1e-12 * size).all(), name

@@ -12,9 +12,11 @@ from torch import Tensor
 from mmtheory.rng import Stream
 
 from ._checks import numbers, within
-from ._lanes import ITEMS, in_lanes
+from ._lanes import in_lanes
 from ._orders import checked_orders, drawn_orders, shared_order
 from ._weighting import Stateful
+
+ITEMS = 1024  # solved together: of eight objectives' products and targets, several copies stay in the cache
 
 
 class VaccineState(NamedTuple):
@@ -101,28 +103,30 @@ class GradVac(Stateful[VaccineState]):
 
 
 def _of_many(G: Tensor, orders: list[list[int]], targets: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """Weights ``[m, n]`` and targets for Gramians ``[m, m, n]`` with the same orders: whole vectors of items, nothing gathered."""
+    """Weights ``[m, n]`` and targets for Gramians ``[m, m, n]`` with the same orders: every gradient's k-th visit at once.
+
+    Each pair meets once a step, so what depends on targets alone is done for all pairs before, and their new values after.
+    """
+    m = len(orders)
+    rows, visits = torch.arange(m), torch.tensor(orders)
     lengths = G.diagonal().mT
-    norms = lengths.sqrt()
-    total, targets = torch.ones_like(lengths), targets.clone()
-    for i, order in enumerate(orders):
-        slopes, own = G[i].clone(), lengths[i].clone()
-        for j in order:
-            target, length = targets[i, j], norms[j]
-            own_norm = own.clamp(min=0).sqrt()
-            scale = own_norm * length
-            regular = scale > 0
-            cosine = torch.where(regular, slopes[j] / torch.where(regular, scale, 1.0), 0.0).clamp(-1, 1)
-            flat = (1 - target**2).clamp(min=0).sqrt()
-            turn = target * (1 - cosine**2).sqrt() - cosine * flat
-            active = regular & (cosine < target) & (flat > 0)
-            move = torch.where(active, own_norm * turn / torch.where(active, length * flat, 1.0), 0.0)
-            total[j].add_(move)
-            # ‖v + a g_j‖² = ‖v‖² + 2a⟨v, g_j⟩ + a²‖g_j‖²
-            own = own + move * (2 * slopes[j] + move * lengths[j])
-            slopes.addcmul_(G[j], move)
-            targets[i, j] = (1 - beta) * target + beta * cosine
-    return total, targets
+    inverse = torch.where(lengths > 0, lengths.rsqrt(), 0.0)
+    flat = (1 - targets**2).clamp(min=0).sqrt()
+    ratio = torch.where(flat > 0, targets / flat, 0.0)
+    aims = torch.where(flat > 0, targets, -torch.inf)
+    total, slopes, own, cosines = torch.ones_like(lengths), G.clone(), lengths.clone(), targets.clone()
+    for j in visits.unbind(1):
+        slope, scale = slopes[rows, j], inverse[j]
+        cosine = (slope * scale * torch.where(own > 0, own.rsqrt(), 0.0)).clamp(-1, 1)
+        turn = ratio[rows, j] * (1 - cosine**2).sqrt() - cosine
+        move = torch.where(cosine < aims[rows, j], own.clamp(min=0).sqrt() * scale * turn, 0.0)
+        total.index_add_(0, j, move)
+        # ‖v + a g_j‖² = ‖v‖² + 2a⟨v, g_j⟩ + a²‖g_j‖²
+        own = own + move * (2 * slope + move * lengths[j])
+        for i, met in enumerate(j.tolist()):
+            slopes[i].addcmul_(G[met], move[i])
+        cosines[rows, j] = cosine
+    return total, torch.where(torch.eye(m, dtype=torch.bool)[..., None], targets, (1 - beta) * targets + beta * cosines)
 
 
 def _of_one(G: np.ndarray, orders: np.ndarray, targets: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmtheory.moo import WEIGHTINGS, CAGrad, UPGrad, certify, nnqp, nnqp_by_enumeration
+from mmtheory.moo import WEIGHTINGS, CAGrad, GradVac, UPGrad, certify, nnqp, nnqp_by_enumeration
 from mmtheory.moo._cagrad import by_support
 from mmtheory.moo._cagrad_lanes import path_in_lanes
 from mmtheory.moo._cagrad_path import Inner
@@ -160,3 +160,25 @@ def test_large_batches_point_where_single_gramians_do(case, scale):
         method = WEIGHTINGS[name]()
         apart = method.weights(G) - torch.stack([method.weights(g) for g in G])
         assert ((apart * (G @ apart[..., None])[..., 0]).sum(-1).abs() <= 1e-12 * size).all(), name
+
+
+@few
+@given(cases)
+def test_gradvac_of_a_large_batch_is_gradvac_item_by_item(case):
+    """Three steps with their targets, in lanes and on the host alone."""
+    J = rows(*case, 9)
+    G, method = J @ J.mT, GradVac(beta=0.3)
+    state, states = method.initial(G), [method.initial(g) for g in G]
+    clear = case[1] in {
+        "plain",
+        "conflict",
+        "scaled",
+    }  # else what is left of a gradient may be rounding alone, which has no cosine
+    for _ in range(3 if clear else 1):
+        w, state = method.step(G, state)
+        alone = [method.step(g, s) for g, s in zip(G, states, strict=True)]
+        states = [s for _, s in alone]
+        one = torch.stack([v for v, _ in alone])
+        assert ((w - one).abs() <= 1e-9 * one.abs().amax(-1, keepdim=True)).all()
+        if clear:
+            assert torch.allclose(state.targets, torch.stack([s.targets for s in states]), rtol=0, atol=1e-9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -59,7 +59,7 @@ class MooReport:
 
 def moo_backward(
     losses: Mapping[str, Tensor] | Sequence[Tensor],
-    blocks: Mapping[str, Sequence[Tensor]],
+    blocks: Mapping[str, Iterable[Tensor]],
     weighting: str | Weighting | EPO,
     *,
     scope: Scope = "global",

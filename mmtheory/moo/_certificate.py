@@ -34,8 +34,8 @@ class Certificate:
 
     @property
     def relative(self) -> Tensor:
-        """``gap`` over the squared length of the direction (0 where both vanish); residuals are relative already."""
-        return torch.where(self.gap > 0, self.gap / self.squared_norm, 0.0)
+        """``gap`` over the squared length of the direction (0 where both vanish, NaN for weights that are none); residuals are relative already."""
+        return torch.where(self.gap == 0, 0.0, self.gap / self.squared_norm)
 
 
 def product(gramian: Tensor, weights: Tensor) -> Tensor:

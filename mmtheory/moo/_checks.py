@@ -43,6 +43,8 @@ def numbers(tensor: Tensor) -> np.ndarray | None:
 
 def shaped(gramian: Tensor) -> Tensor:
     """The Gramian, once its shape and type are right; looks at no value, so it never synchronises."""
+    if not isinstance(cast("object", gramian), Tensor):
+        raise ArgumentError(f"gramian: expected a tensor, found {type(gramian).__name__}")
     if gramian.ndim < LEAST_OBJECTIVES or gramian.shape[-1] != gramian.shape[-2]:
         raise ArgumentError(f"gramian: expected shape [*batch, m, m], found {list(gramian.shape)}")
     if gramian.shape[-1] < LEAST_OBJECTIVES:
@@ -75,9 +77,8 @@ def checked(gramian: Tensor) -> Tensor:
 
 def admitted(gramian: Tensor, *, validate: bool) -> Tensor:
     """The Gramian in float64, its values checked if ``validate`` and if they lie on the CPU."""
-    if validate and gramian.device.type == "cpu":
-        return checked(gramian).detach().double()
-    return shaped(gramian).detach().double()
+    given = shaped(gramian)
+    return (checked(given) if validate and given.device.type == "cpu" else given).detach().double()
 
 
 def _fault_of_one(G: np.ndarray, slack: float) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
+import numpy as np
 from torch import Tensor
 
 from mmtheory.errors import ArgumentError
@@ -14,7 +15,7 @@ from ._aligned import AlignedMTL
 from ._cagrad import CAGrad
 from ._capped import CappedMGDA
 from ._certificate import Certificate
-from ._checks import admitted
+from ._checks import admitted, numbers
 from ._dual_proj import DualProj
 from ._epo import EPO
 from ._equal_angle import IMTLG, ConFIG
@@ -80,7 +81,7 @@ def certify(
     :param state: what a method with a memory started this step from. Without it a ``Stateful`` weighting is held against what it approaches
         (``Weighting.certificate``), and FAMO against its first step.
     :param uniform: the draw behind a direction of GradDrop; without it any draw will do.
-    :raises ArgumentError: an unknown name, a Gramian that is none, weights of another shape, losses missing or not finite.
+    :raises ArgumentError: an unknown name, a Gramian that is none, weights of another shape or not finite, losses missing or not finite.
 
     >>> import torch
     >>> float(certify("mgda", torch.eye(2), torch.tensor([1.0, 0.0])).gap)
@@ -95,6 +96,9 @@ def certify(
     if weights.shape != G.shape[:-1]:
         raise ArgumentError(f"weights: expected shape {list(G.shape[:-1])}, found {list(weights.shape)}")
     w = weights.detach().double()
+    seen = numbers(w)
+    if seen is not None and not np.isfinite(seen).all():
+        raise ArgumentError("weights: expected finite numbers, found NaN or infinity")
     if isinstance(chosen, LossBased | EPO):
         if losses is None or losses.shape != w.shape:
             found = None if losses is None else list(losses.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,25 +26,26 @@ class Block:
 
 def checked_blocks(
     losses: Mapping[str, Tensor],
-    blocks: Mapping[str, Sequence[Tensor]],
+    blocks: Mapping[str, Iterable[Tensor]],
     features: Mapping[str, Tensor],
     mask: Mapping[str, Sequence[str]] | None,
     *,
     validate: bool,
 ) -> list[Block]:
     """The blocks, once they are disjoint, every name is known, and every feature covers its block."""
+    held = {name: tuple(parameters) for name, parameters in blocks.items()}  # ``Module.parameters()`` can be read once
     shape = next(iter(losses.values())).shape
     if any(loss.shape != shape for loss in losses.values()):
         raise ArgumentError(
             f"losses: expected one shape [*batch], found {[list(loss.shape) for loss in losses.values()]}"
         )
-    owner = _owners(blocks, shape)
+    owner = _owners(held, shape)
     for what, given in (("features", features), ("mask", mask or {})):
-        if unknown := sorted(set(given) - set(blocks)):
-            raise ArgumentError(f"{what}: expected names of blocks {sorted(blocks)}, found {unknown[0]!r}")
+        if unknown := sorted(set(given) - set(held)):
+            raise ArgumentError(f"{what}: expected names of blocks {sorted(held)}, found {unknown[0]!r}")
     if validate:
         _covered(losses, features, owner)
-    return [Block(name, tuple(ps), features.get(name), _wanted(losses, name, mask)) for name, ps in blocks.items()]
+    return [Block(name, ps, features.get(name), _wanted(losses, name, mask)) for name, ps in held.items()]
 
 
 def _owners(blocks: Mapping[str, Sequence[Tensor]], shape: torch.Size) -> dict[int, str]:

@@ -6,7 +6,18 @@ import pytest
 import torch
 
 from mmtheory.errors import ArgumentError
-from mmtheory.moo import EPO, FAMO, STCH, WEIGHTINGS, GradDrop, SmoothLexicographic, Stateful, certify, moo_backward
+from mmtheory.moo import (
+    EPO,
+    FAMO,
+    STCH,
+    WEIGHTINGS,
+    GradDrop,
+    SmoothLexicographic,
+    Stateful,
+    certify,
+    certify_simplex,
+    moo_backward,
+)
 
 NAMES = sorted(WEIGHTINGS)
 NAN, INF = float("nan"), float("inf")
@@ -188,3 +199,32 @@ def test_an_unknown_name():
     ):
         with pytest.raises(ArgumentError, match="weighting: expected one of"):
             call()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("given", [None, [[1.0, 0.0], [0.0, 1.0]], torch.eye(2).numpy()])
+def test_what_is_no_tensor(name, given):
+    with pytest.raises(ArgumentError, match=r"^gramian: expected a tensor, found"):
+        WEIGHTINGS[name]().weights(given)
+
+
+@pytest.mark.parametrize("bad", [NAN, INF])
+def test_weights_that_are_none_have_no_certificate_and_never_a_small_one(bad):
+    w = double([bad, 0.0])
+    with pytest.raises(ArgumentError, match=r"^weights: expected finite"):
+        certify("mgda", torch.eye(2), w)
+    assert not (certify_simplex(torch.eye(2), w).relative <= 1).item()
+
+
+def test_parameters_of_a_module_are_a_block_as_they_come():
+    """An iterator that can be read once is neither lost nor half used."""
+    with torch.random.fork_rng(devices=[]):
+        model, x = torch.nn.Linear(2, 2), double([[1.0, -2.0]]).float()
+
+    def losses():
+        out = model(x)
+        return [out[0, 0] ** 2, (out[0, 1] - 1) ** 2]
+
+    weights = [moo_backward(losses(), {"all": p}, "mgda").weights for p in (model.parameters(), [*model.parameters()])]
+    assert torch.equal(*weights)
+    assert model.weight.grad is not None

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ._cagrad_path import Inner
-from ._lanes import ITEMS, in_lanes
+from ._lanes import in_lanes
 from ._nnqp import scaled
-from ._pivot_lanes import eliminated, times
+from ._pivot_lanes import ITEMS, eliminated, times
 
 EPS = float(np.finfo(np.float64).eps)
 ROUNDS = 10

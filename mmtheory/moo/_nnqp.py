@@ -14,8 +14,8 @@ from mmtheory.errors import ArgumentError
 
 from ._active_set import active_set
 from ._checks import numbers, settled
-from ._lanes import ITEMS, in_lanes
-from ._pivot_lanes import WORTHWHILE, Pivoted, pivot_lanes
+from ._lanes import in_lanes
+from ._pivot_lanes import ITEMS, WORTHWHILE, Pivoted, pivot_lanes
 
 EPS = float(np.finfo(np.float64).eps)
 ENUMERABLE = 8
@@ -100,13 +100,13 @@ def _many(C: Tensor, r: Tensor) -> Tensor:
     if len(r) < WORTHWHILE or numbers(C) is None:
         return torch.cat([pivot_many(*part) for part in zip(C.split(CHUNK), r.split(CHUNK), strict=True)])
     parts = zip(C.split(ITEMS), r.split(ITEMS), strict=True)
-    return _finished(C, r[:, None], [[pivot_lanes(in_lanes(matrix), in_lanes(right)) for matrix, right in parts]])[:, 0]
+    return _finished(C, r[:, None], [pivot_lanes(in_lanes(matrix), in_lanes(right)) for matrix, right in parts])[:, 0]
 
 
-def _finished(C: Tensor, r: Tensor, found: list[list[Pivoted]]) -> Tensor:
+def _finished(C: Tensor, r: Tensor, found: list[Pivoted]) -> Tensor:
     """The solutions ``[n, k, m]`` of k programmes a matrix, those that lanes left open solved together from where they were left."""
     n, k, m = r.shape
-    z, done, inside = (torch.cat(parts, -1) for parts in zip(*(part for row in found for part in row), strict=True))
+    z, done, inside = (torch.cat(parts, -1) for parts in zip(*found, strict=True))
     z = z.reshape(m, k, n).permute(2, 1, 0).contiguous()
     left = np.flatnonzero(~done.numpy())
     if len(left):
@@ -122,7 +122,15 @@ def solve_rows(cosines: Tensor) -> Tensor:
     if len(C) < WORTHWHILE or numbers(C) is None:
         return solve_scaled(cosines[..., None, :, :], cosines)
     lanes = [in_lanes(part) for part in C.split(ITEMS)]
-    return _finished(C, C, [[pivot_lanes(part, part[i]) for part in lanes] for i in range(m)]).reshape(cosines.shape)
+    # Several rows' programmes together, while they are few: a call costs what a few hundred items do.
+    together = max(1, ITEMS // len(C))
+    found = [
+        pivot_lanes(part.repeat(1, 1, len(rows)), torch.cat(rows, -1))
+        for i in range(0, m, together)
+        for part in lanes
+        for rows in (part[i : i + together].unbind(),)
+    ]
+    return _finished(C, C, found).reshape(cosines.shape)
 
 
 def pivot_one(C: np.ndarray, r: np.ndarray) -> np.ndarray | None:

@@ -15,6 +15,7 @@ DEPENDENT = (
 PATIENCE = 3
 WORTHWHILE = 64  # programmes; fewer are not worth a hundred calls
 ROUNDS = 12
+ITEMS = 4096  # pivoted together: more than the second-level cache holds, because it is the calls that cost
 SWEEPS = 2
 
 

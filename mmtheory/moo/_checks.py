@@ -103,7 +103,9 @@ def _fault_of_one(G: np.ndarray, slack: float) -> tuple[str, str] | None:
 
 
 def _fault_of_many(G: Tensor, slack: float) -> tuple[str, str] | None:
-    """What is wrong with any matrix of a batch."""
+    """What is wrong with any matrix of a batch; nothing with a batch of none."""
+    if not G.numel():
+        return None
     norms = G.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
     # A zero row must be zero throughout: a huge factor leaves zeros alone and makes anything else fail the Cholesky factorisation.
     inverse = torch.where(norms > 0, 1 / norms, HUGE)

@@ -228,3 +228,12 @@ def test_parameters_of_a_module_are_a_block_as_they_come():
     weights = [moo_backward(losses(), {"all": p}, "mgda").weights for p in (model.parameters(), [*model.parameters()])]
     assert torch.equal(*weights)
     assert model.weight.grad is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("batch", [(0,), (0, 3), (3, 0)])
+def test_a_batch_of_none_has_no_weights_and_is_no_error(name, batch):
+    G = torch.zeros(*batch, 2, 2)
+    w = WEIGHTINGS[name]().weights(G)
+    assert w.shape == (*batch, 2)
+    assert certify(name, G, w).gap.shape == batch

@@ -118,7 +118,22 @@ def gen_step(
 
 
 def gen_optimum(below: Tensor, here: Tensor, above: Tensor, rate: Tensor) -> Tensor:
-    """η* itself, NaN where the three losses show no descent or no upward parabola."""
+    r"""The least point of the parabola through three losses along a direction; NaN where they show no descent or no upward parabola.
+
+    .. math:: \eta^* = \frac{\eta}{2}\,\frac{L_- - L_+}{L_+ - 2L_0 + L_-}
+
+    Exact for a quadratic loss, in one call and from any η.
+
+    Shape: four tensors ``[*batch]``, result alike.
+
+    :param below: L₋, the loss a step η against the direction; ``here`` L₀ without a step, ``above`` L₊ after one.
+
+    Source: Bu & Xu 2025, GeN (paper).
+
+    >>> losses = [torch.tensor((t - 3.0) ** 2) for t in (-1, 0, 1)]
+    >>> float(gen_optimum(*losses, torch.tensor(1.0)))
+    3.0
+    """
     bend, fall = above - 2 * here + below, below - above
     usable = (bend > 0) & (fall > 0)
     return torch.where(usable, rate / 2 * fall / torch.where(usable, bend, 1.0), torch.nan)

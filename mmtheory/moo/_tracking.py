@@ -118,6 +118,12 @@ def track(tracked: Sequence[Tensor], rows: Sequence[Tensor], beta: float) -> Non
     """Move tracked rows towards fresh ones in place, ``y ← y − β(y − ĝ)``; β = 1 forgets the past, 0 the present.
 
     :raises ArgumentError: beta outside [0, 1], another number of rows.
+
+    Source: Fernando et al. 2023, MoCo (paper).
+
+    >>> y = torch.tensor([1.0, 3.0])
+    >>> track([y], [torch.tensor([3.0, 3.0])], 0.5), y.tolist()
+    (None, [2.0, 3.0])
     """
     within("beta", beta, 0.0, 1.0)
     if len(tracked) != len(rows):

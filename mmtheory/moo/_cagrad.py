@@ -14,7 +14,6 @@ from ._certificate import Certificate, noise_of, product, squared_norm
 from ._checks import numbers, preference_of, within
 from ._min_norm import min_norm
 from ._nnqp import ENUMERABLE, all_supports, nnqp
-from ._pivot_lanes import WORTHWHILE
 from ._weighting import Weighting
 
 ROUNDS = 60
@@ -111,7 +110,7 @@ def _inner(inner: Inner) -> Tensor:
     m = inner.h.shape[-1]
     flat = Inner(inner.G.reshape(-1, m, m), inner.h.reshape(-1, m), inner.phi.reshape(-1), inner.size.reshape(-1))
     points, left = torch.empty_like(flat.h), torch.arange(len(flat.h))
-    for route in (path_in_lanes, path_of_many) if len(left) >= WORTHWHILE else (path_of_many,):
+    for route in (path_in_lanes, path_of_many):  # the second copes with more supports of dependent rows
         if not len(left):
             break
         points[left], certain = route(Inner(*(part[left] for part in flat)))

@@ -15,6 +15,7 @@ from ._pivot_lanes import ITEMS, eliminated, times
 
 EPS = float(np.finfo(np.float64).eps)
 ROUNDS = 10
+VANISHING = 1e-12  # of the shortest row's square: a shorter g_u is 0 or all but 0, which asks for more than signs
 
 
 class _Open(NamedTuple):
@@ -25,6 +26,7 @@ class _Open(NamedTuple):
     phi: Tensor
     cosines: Tensor
     inverse: Tensor
+    least: Tensor
     s: Tensor
     inside: Tensor
 
@@ -48,7 +50,7 @@ def _pieces_joined(inner: Inner) -> tuple[Tensor, Tensor]:
     h = in_lanes(inner.h)
     now = _Open(
         in_lanes(inner.G), h, inner.phi, in_lanes(problem.cosines), in_lanes(problem.inverse),
-        (inner.size / inner.phi).sqrt(), torch.ones_like(h, dtype=torch.bool),
+        VANISHING * kappa[:, 0, 0], (inner.size / inner.phi).sqrt(), torch.ones_like(h, dtype=torch.bool),
     )  # fmt: skip
     points, certain = torch.zeros_like(h), torch.zeros_like(h[0], dtype=torch.bool)
     places = torch.arange(h.shape[-1])
@@ -83,5 +85,5 @@ def _round(now: _Open) -> tuple[_Open, Tensor, Tensor]:
     wrong = torch.where(now.inside, u < 0, slopes + noise < level)
     # A support on which a pivot vanished, or all of which would leave, is for other routes.
     inside = now.inside ^ wrong
-    sound = regular & (slopes + noise >= level).all(0)
+    sound = regular & (slopes + noise >= level).all(0) & (s**2 * now.phi > now.least)
     return now._replace(s=s, inside=inside), u, sound & crosses & ~wrong.any(0)

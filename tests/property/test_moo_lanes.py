@@ -182,3 +182,14 @@ def test_gradvac_of_a_large_batch_is_gradvac_item_by_item(case):
         assert ((w - one).abs() <= 1e-9 * one.abs().amax(-1, keepdim=True)).all()
         if clear:
             assert torch.allclose(state.targets, torch.stack([s.targets for s in states]), rtol=0, atol=1e-9)
+
+
+@few
+@given(cases)
+def test_cagrad_of_a_large_batch_moves_on_where_one_gradient_vanishes(case):
+    J = rows(*case, WORTHWHILE)
+    J[:, 0] = 0
+    G = J @ J.mT
+    d = (CAGrad(c=0.5).weights(G)[:, None] @ J)[:, 0]
+    mean, size = J.mean(1), G.diagonal(dim1=-2, dim2=-1).amax(-1)
+    assert ((d * mean).sum(-1) >= 0.375 * (mean**2).sum(-1) - 1e-9 * size).all()

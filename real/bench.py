@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmtheory.batch import Batch
 from mmtheory.experiment import made_by, open_run, processes
-from mmtheory.methods import METHODS
+from mmtheory.methods import configured
 from mmtheory.rng import Stream
 from mmtheory.training import Trainer
 from real.data import DATASETS, Dataset, Parts
@@ -74,11 +74,11 @@ def measure(roots: Mapping[str, str], factors: Mapping[str, Any], _note: object)
     """One cell: the method on the data set, for all seeds of the block and all tries at once where memory allows."""
     settings, name = factors["settings"], factors["dataset"]
     told: dict[str, Any] = {**settings["recipe"], "milestones": tuple(settings["recipe"]["milestones"])}
-    recipe = replace(Recipe(**told), method=factors["method"])
+    recipe = Recipe(**told).of(factors["method"])
     data = DATASETS[name](Path(roots[name]) if name in roots else None)
     start, dtype = time.perf_counter(), getattr(torch, recipe.dtype)
     split, device, seeds = settings["splits"].get(name), settings["device"], factors["seeds"]
-    tried = tries(recipe.method, settings["lrs"], settings["tune"])
+    tried = tries(factors["method"], settings["lrs"], settings["tune"])
 
     def loaded(seed: int) -> Parts:
         return standardised(data.load(split, seed=seed), data.modalities, dtype)
@@ -116,7 +116,7 @@ def side_by_side(
         k: torch.tensor([point[k] for point in tried], device=device).repeat_interleave(len(seeds)) for k in tried[0]
     }
     rates = columns.pop("lr")
-    method = METHODS[recipe.method](**recipe.strengths, **columns) if columns else recipe.make_method()
+    method = configured(recipe.method, {**recipe.strengths, **columns})
     build = builder(data.modalities, len(data.classes), recipe, parts.train)
     replicates = [*seeds] * len(tried)
     trainer = Trainer(

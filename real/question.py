@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mmtheory.errors import ArgumentError
@@ -25,7 +25,7 @@ BLOCK = 8
 class Question:
     """What a benchmark answers.
 
-    :param methods: names; joint and unimodal are always trained too.
+    :param methods: names, settings behind colons; joint and unimodal are always trained too.
     :param lrs: learning rates that every method may try, for every seed; the one that is best on validation counts.
     :param tune: method → strength → values that it may try besides; the others may try more learning rates instead, see ``tries``.
     :param recipe: everything else, the same for every method.
@@ -47,7 +47,7 @@ class Question:
                 f"bench: expected data sets, --seeds >= 1 and learning rates > 0, found {', '.join(self.datasets) or 'none'}, {self.seeds}, {self.lrs}"
             )
         for method in self.trained:
-            replace(self.recipe, method=method)
+            self.recipe.of(method)
         checked(self.tune, self.trained)
         for method in self.trained:
             self.tries(method)

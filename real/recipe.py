@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from mmtheory.errors import ArgumentError
 from mmtheory.experiment.settings import read_toml
-from mmtheory.methods import METHODS, Method, configured
+from mmtheory.methods import METHODS, Method, configured, parted
 from mmtheory.models import FUSIONS
 from mmtheory.training import Constant, Cosine, Schedule, Settings, Stairs, Warmup
 
@@ -149,6 +149,17 @@ class Recipe:
         :raises ArgumentError: a strength that the method does not have.
         """
         return configured(self.method, self.strengths)
+
+    def of(self, text: str) -> Recipe:
+        """The same for the method in ``text``, settings of its own behind colons; the recipe's own strengths stay with its own method.
+
+        :raises ArgumentError: an unknown method, or a setting that it does not have.
+
+        >>> Recipe().of("ogm:alpha=0.3").strengths
+        {'alpha': 0.3}
+        """
+        name, own = parted(text)
+        return replace(self, method=name, strengths={**(self.strengths if name == self.method else {}), **own})
 
     def question(self) -> dict[str, Any]:
         """What of it results depend on, as JSON."""

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from mmtheory.errors import ArgumentError
-from mmtheory.methods import METHODS, tunable
+from mmtheory.methods import METHODS, parted, tunable
 
 Tuned = Mapping[str, Mapping[str, Sequence[float]]]
 """Method → strength → values."""
@@ -50,11 +50,12 @@ def checked(tuned: Tuned, methods: Sequence[str]) -> None:
     for method, own in tuned.items():
         if method not in methods:
             raise ArgumentError(f"bench: expected --tune of a method among {', '.join(methods)}, found {method!r}")
-        offered = tunable(METHODS[method])
+        kind = METHODS[parted(method)[0]]
+        offered = tunable(kind)
         for name, values in own.items():
             if name not in offered:
                 raise ArgumentError(
                     f"bench: expected --tune of a strength of {method} among {', '.join(offered) or 'none'}, found {name!r}"
                 )
             for value in values:
-                METHODS[method](**{name: value})
+                kind(**{name: value})

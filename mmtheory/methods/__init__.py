@@ -27,6 +27,7 @@ from ._method import View as View
 from ._method import per_replicate as per_replicate
 from ._named import configured as configured
 from ._named import made as made
+from ._named import parted as parted
 from ._named import settings_of as settings_of
 from ._pretrained import Pretrained as Pretrained
 from ._pretrained import fingerprint as fingerprint

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import json
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 from mmtheory.errors import ArgumentError
 from mmtheory.moo import BEYOND, IN_LOOP
 
 from ._method import Method
-from .combined import Combined
 
 PREFIX = "moo:"
 HANDED_OVER = {"contribution", "pretrained"}
@@ -29,52 +28,64 @@ def made(text: str) -> Method:
     >>> made("ogm:alpha=0.1:form=journal").form
     'journal'
     """
+    return configured(*parted(text))
+
+
+def parted(text: str) -> tuple[str, dict[str, Any]]:
+    """The key of ``METHODS`` in what was typed, and the settings.
+
+    :raises ArgumentError: an unknown name.
+
+    >>> parted("moo:pcgrad:weight=2")
+    ('moo', {'weighting': 'pcgrad', 'weight': 2})
+    """
+    from . import METHODS
+
     parts = text.split(":")
-    name = ":".join(p for p in parts if "=" not in p)
     settings = {k.strip(): _value(v.strip()) for k, _, v in (p.partition("=") for p in parts if "=" in p)}
-    return configured(name, settings)
+    name = ":".join(p for p in parts if "=" not in p)
+    key, known = name.removeprefix(PREFIX), sorted({*IN_LOOP, *BEYOND})
+    # What needs more than a weighting's defaults has a method of its own.
+    if name in METHODS or (name.startswith(PREFIX) and key in known and key in METHODS):
+        return key, settings
+    if name.startswith(PREFIX) and key in IN_LOOP:
+        return "moo", {"weighting": key, **settings}
+    near = difflib.get_close_matches(name, [*METHODS, *(PREFIX + k for k in known)], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ArgumentError(
+        f"expected a method among {', '.join(METHODS)}, or {PREFIX} and one of {', '.join(known)}, found {name!r}{hint}"
+    )
 
 
 def configured(name: str, settings: Mapping[str, Any]) -> Method:
-    """The method of that name with settings of its own.
+    """The method of that key of ``METHODS`` with settings of its own.
 
-    :raises ArgumentError: an unknown name, a setting that the method does not have or that is out of its range.
+    :raises ArgumentError: a setting that the method does not have or that is out of its range.
     """
-    maker = _maker(name)
+    from . import METHODS
+
     try:
-        return maker(**settings)
+        return METHODS[name](**settings)
     except TypeError as error:  # numbers that are compared to words as well
-        raise ArgumentError(
-            f"{name}: expected settings among {', '.join(inspect.signature(maker).parameters) or 'none'}, found {dict(settings)} ({error})"
-        ) from error
+        known = ", ".join(inspect.signature(METHODS[name]).parameters) or "none"
+        raise ArgumentError(f"{name}: expected settings among {known}, found {dict(settings)} ({error})") from error
 
 
-def settings_of(name: str) -> dict[str, float | bool | str | None]:
-    """What can be set on the method of that name by a number, a truth value or a word, with its defaults.
+def settings_of(text: str) -> dict[str, float | bool | str | None]:
+    """What can be set on a method by a number, a truth value or a word, with its values.
 
     :raises ArgumentError: an unknown name.
 
     >>> settings_of("moo:pcgrad")
-    {'weight': 1.0, 'scope': 'encoder', 'beta': None}
+    {'weighting': 'pcgrad', 'weight': 1.0, 'scope': 'encoder', 'beta': None}
     """
-    parameters = inspect.signature(_maker(name)).parameters.values()
-    plain = (float, int, str, type(None))
-    return {p.name: p.default for p in parameters if p.name not in HANDED_OVER and isinstance(p.default, plain)}
-
-
-def _maker(name: str) -> Callable[..., Method]:
     from . import METHODS
 
-    key = name.removeprefix(PREFIX)
-    known = sorted({*IN_LOOP, *BEYOND})
-    # What needs more than a weighting's defaults has a method of its own.
-    if name in METHODS or (name.startswith(PREFIX) and key in known and key in METHODS):
-        return METHODS[key]
-    if name.startswith(PREFIX) and key in IN_LOOP:
-        return partial(Combined, key)
-    raise ArgumentError(
-        f"expected a method among {', '.join(METHODS)}, or {PREFIX} and one of {', '.join(known)}, found {name!r}"
-    )
+    name, given = parted(text)
+    parameters = inspect.signature(METHODS[name]).parameters.values()
+    plain = (float, int, str, type(None))
+    found = {p.name: p.default for p in parameters if p.name not in HANDED_OVER and isinstance(p.default, plain)}
+    return {**found, **given}
 
 
 def _value(text: str) -> Any:  # noqa: ANN401 (a number, a truth value or a word)

@@ -33,6 +33,7 @@ examples:
   mmtheory bench --datasets htad --methods ogm-ge,pmr --seeds 5
   mmtheory bench --datasets htad,av-digits --root av-digits=free-spoken-digit-dataset --methods ogm --fusion sum --seeds 10 --json
   mmtheory bench --datasets htad --methods ogm,pmr --tune ogm.alpha=0.1,0.5,1 --tune pmr.alpha=0.5,1
+  mmtheory bench --datasets htad --methods ogm:alpha=0.1,ogm:alpha=1 --seeds 10
   mmtheory bench --datasets htad --methods uniform --seeds 20 --out runs/b --resume"""
 
 

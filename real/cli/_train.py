@@ -31,6 +31,7 @@ modalities, their Shapley values, and the throughput.
 examples:
   mmtheory train htad                                              joint training on the data set that needs no download
   mmtheory train htad --method ogm-ge --fusion sum --json          another method and fusion
+  mmtheory train htad --method pmr:alpha=0.5:mu=0                  a method with settings of its own
   mmtheory train av-digits --root free-spoken-digit-dataset --split speaker
   mmtheory train htad --recipe mine.toml --out runs/a --resume     settings from a file, a run that can be stopped
   mmtheory train crema-d --root CREMA-D --encoder image=resnet,audio=resnet --precision bf16 --channels-last --device cuda
@@ -46,7 +47,7 @@ class Options:
     root: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """The folder of its download."""
     method: Annotated[str | None, tyro.conf.arg(metavar="M", help_behavior_hint="(default: joint)")] = None
-    """Training method; `mmtheory methods` tells which there are."""
+    """Training method; `mmtheory methods` tells which there are. Its settings stand behind colons (ogm:alpha=1)."""
     fusion: Annotated[str | None, tyro.conf.arg(metavar="F", help_behavior_hint="(default: concat)")] = None
     """Fusion of the features."""
     encoder: Annotated[str | None, tyro.conf.arg(metavar="E", help_behavior_hint="(default: auto)")] = None
@@ -139,7 +140,6 @@ def recipe_of(options: Options) -> Recipe:
     """The options over the recipe's file over the defaults."""
     base = Recipe() if options.recipe is None else read_recipe(options.recipe)
     named = (
-        "method",
         "fusion",
         "epochs",
         "lr",
@@ -154,9 +154,7 @@ def recipe_of(options: Options) -> Recipe:
     told |= {name: True for name in ("channels_last", "compile", "tensorboard") if getattr(options, name)}
     if options.encoder is not None:
         told["encoder"] = encoders_of(options.encoder)
-    if told.get("method", base.method) != base.method:
-        told["strengths"] = {}
-    return replace(base, **told)
+    return replace(base if options.method is None else base.of(options.method), **told)
 
 
 def encoders_of(text: str) -> str | dict[str, str]:

@@ -26,7 +26,7 @@ from mmtheory.models import MultimodalModel
 from mmtheory.models.prompted import pooled
 from mmtheory.rng import Draws, Stream
 from mmtheory.stats import clopper_pearson
-from mmtheory.training import Trainer, placed
+from mmtheory.training import Scales, Trainer, placed
 from real.data import Dataset, Parts
 
 from .board import Board
@@ -44,6 +44,8 @@ from .tokens import tokenised
 Told = Callable[[Mapping[str, Any]], None]
 MOST = 6
 """Modalities of which every subset is tried: 64 predictions of the test part."""
+ODD = 0.1, 10.0
+"""Beyond these a method makes a gradient so much shorter or longer that its learning rate is another one."""
 
 
 @dataclass
@@ -51,7 +53,7 @@ class Fit:
     """One training run: a data set, a recipe, a seed; ``run`` trains, ``measure`` looks at the test part.
 
     :param folder: where ``checkpoint.safetensors`` is kept after every epoch; None keeps nothing.
-    :param notes: what was asked for and could not be had, and why.
+    :param notes: what was asked for and could not be had, and why; where a method changes a gradient out of all proportion.
     :param crew: the processes that train together; the first of them keeps and measures.
     """
 
@@ -85,6 +87,9 @@ class Fit:
         )  # fmt: skip
         if self.host:
             self.trainer.feed = Ahead(self.parts.train, self.device)
+        # With several processes lengths of before are those of one's own share.
+        if self.crew.size == 1 and type(self.method).on_gradients is not Method.on_gradients:
+            self.trainer.scales = Scales()
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_accuracy = -1, -1.0
         self.seconds = 0.0
@@ -205,9 +210,20 @@ class Fit:
             "seconds": spent,
             "samples_per_second": self.parts.train.n / spent,
             "memory_mb": memory_mb(self.device),
+            **self._scaled(),
         }
         self.log.append(line)
         return line
+
+    def _scaled(self) -> dict[str, float]:
+        """How long the method left each encoder's gradient in this epoch, over what it was; noted where it is out of all proportion."""
+        told = {} if self.trainer.scales is None else self.trainer.scales.told()
+        found = {m: float(told[m]) for m in self.data.modalities if m in told and told[m].isfinite()}
+        for m, scale in found.items():
+            note = f"{self.recipe.method}: makes the gradient of {m} "
+            if not ODD[0] <= scale <= ODD[1] and not any(n.startswith(note) for n in self.notes):
+                self.notes.append(f"{note}{scale:.3g} times as long in epoch {self.trainer.epoch}")
+        return {f"gradient_scale_{m}": scale for m, scale in found.items()}
 
     def packed(self) -> bytes:
         """State now and at the best epoch; equal runs give equal bytes."""

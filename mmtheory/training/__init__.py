@@ -17,6 +17,7 @@ from ._loop import train as train
 from ._optimisers import SGD as SGD
 from ._optimisers import Adam as Adam
 from ._optimisers import Optimiser as Optimiser
+from ._scales import Scales as Scales
 from ._settings import Constant as Constant
 from ._settings import Cosine as Cosine
 from ._settings import Schedule as Schedule

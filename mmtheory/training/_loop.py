@@ -23,6 +23,7 @@ from ._epoch import EpochView
 from ._feed import Feed, Feeding, placed, spread_over
 from ._memory import LARGEST, keep_freed_memory, keep_large_memory
 from ._optimisers import Optimiser, optimiser
+from ._scales import Scales
 from ._settings import Settings
 from ._task import check_labels
 from ._watch import Watch
@@ -100,6 +101,7 @@ class Trainer:
         self.last_epoch = torch.full(self.batch_shape, -1, device=self.device)
         self.epoch = 0
         self.watch: Watch | None = None
+        self.scales: Scales | None = None
         self.starts_beside: Callable[[Trainer], None] | None = None
         self._orders: tuple[int, Tensor] | None = None
         self._ranges: dict[object, list[slice]] = {}
@@ -193,7 +195,7 @@ class Trainer:
         if step.phase.move != ():
             self.model.observe(step.features, step.batch.present)
         gradients = Gradients(self.flat, {"total": found.gradient}, {"total": closed.reached})
-        return [found.loss], gradients, self.method.on_gradients(step, gradients)
+        return [found.loss], gradients, self._changed(step, gradients)
 
     def _graph_pass(self, step: Step) -> tuple[list[Tensor], Gradients, Tensor]:
         """A pass through autograd's graph: whatever the method makes of it."""
@@ -207,11 +209,15 @@ class Trainer:
             losses = self.method.losses(step)
             gradients = self._rows(losses, phase.rows)
             with torch.no_grad():
-                total = self.method.on_gradients(step, gradients)
+                total = self._changed(step, gradients)
         # What a mask hides from the loss can still make its gradient infinite: 0 · ∞.
         found = [losses[row].detach() for row in phase.rows]
         touched = frozenset(phase.move or ()).union(*gradients.reached.values())
         return [*found, *(total[..., c].sum(-1) for c in self._columns(touched))], gradients, total
+
+    def _changed(self, step: Step, gradients: Gradients) -> Tensor:
+        change = partial(self.method.on_gradients, step, gradients)
+        return change() if self.scales is None or step.phase.move == () else self.scales.around(gradients, change)
 
     def _rows(self, losses: Mapping[str, Tensor], rows: Sequence[str]) -> Gradients:
         """One backward a row over all parameters; owners that a row does not reach are known structurally, not by a zero."""

@@ -115,8 +115,7 @@ def _run(options: Options, together: Crew) -> int:
     folder = run_folder(options.out, "train", options.dataset, recipe.method, options.seed)
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if options.device == "cuda" else options.device
     fit = Fit(kind(options.root), recipe, options.seed, options.split, device, folder, together)
-    for note in fit.notes:
-        sys.stderr.write(f"mmtheory: {note}\n")
+    told = _noted(fit, 0)
     if not together.rank:
         open_run(folder, "train", fit.question, seed=options.seed, device=options.device, resume=options.resume)
     if options.resume:
@@ -128,12 +127,20 @@ def _run(options: Options, together: Crew) -> int:
             f"mmtheory: interrupted after epoch {fit.trainer.epoch}; the same command with --out {folder} --resume goes on\n"
         )
         return 130
+    _noted(fit, told)
     if together.rank:
         return 0
     found = {**fit.measure(), "out": str(folder)}
     write_whole(folder / "result.json", json.dumps(found, indent=1, allow_nan=False).encode())
     _tell(found, as_json=options.json)
     return 0
+
+
+def _noted(fit: Fit, told: int) -> int:
+    """Tell the notes that were not told yet; how many there are now."""
+    for note in fit.notes[told:]:
+        sys.stderr.write(f"mmtheory: {note}\n")
+    return len(fit.notes)
 
 
 def recipe_of(options: Options) -> Recipe:

@@ -209,3 +209,20 @@ def test_every_method_trains_with_concat_or_a_shared_head(method, double):
     except ArgumentError:
         fit = Fit(DATASETS["htad"](double), Recipe(method=method, fusion="shared", epochs=2, width=8, batch_size=16))
     assert 0 <= fit.run().measure()["test"]["accuracy"] <= 1
+
+
+def test_the_log_tells_how_long_a_method_leaves_each_gradient():
+    fit = Fit(DATASETS["htad"](), Recipe(method="ogm", strengths={"alpha": 2.0}, epochs=2)).run()
+    for line in fit.log:
+        assert 0 < min(line["gradient_scale_audio"], line["gradient_scale_accelerometer"]) < 1
+    assert fit.notes == []
+    joint = Fit(DATASETS["htad"](), Recipe(epochs=1)).run()
+    assert "gradient_scale_audio" not in joint.log[0]
+
+
+def test_a_gradient_out_of_all_proportion_is_noted_once(monkeypatch):
+    fit = Fit(DATASETS["htad"](), Recipe(method="ogm", epochs=2))
+    odd = {"audio": torch.tensor(20.0), "accelerometer": torch.tensor(9.9), "shared": torch.tensor(1e3)}
+    monkeypatch.setattr(fit.trainer.scales, "told", lambda: odd)
+    fit.run()
+    assert fit.notes == ["ogm: makes the gradient of audio 20 times as long in epoch 1"]

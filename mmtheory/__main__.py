@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
 from mmtheory import OWNER, __version__
-from mmtheory.errors import ArgumentError, MmtheoryError
+from mmtheory.errors import ArgumentError, MmtheoryError, likely
 
 GROUP = "mmtheory.commands"
 
@@ -45,7 +45,7 @@ def _run(words: list[str]) -> int:
         return 0
     if words[0] not in commands:
         raise ArgumentError(
-            f"expected a sub-command among {', '.join(sorted(commands))}, found {words[0]!r}{_near(words[0], commands)}"
+            f"expected a sub-command among {', '.join(sorted(commands))}, found {words[0]!r}{likely(words[0], commands)}"
         )
     status = _load(commands[words[0]])(words[1:])
     sys.stdout.flush()
@@ -77,14 +77,6 @@ def _help(commands: dict[str, EntryPoint]) -> str:
 def _summary(command: Callable[..., int]) -> str:
     """First line of the sub-command's docstring."""
     return (command.__doc__ or "").strip().split("\n")[0]
-
-
-def _near(word: str, commands: dict[str, EntryPoint]) -> str:
-    """The sub-command that was probably meant."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, commands, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _complain(sentence: str) -> int:

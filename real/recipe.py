@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -10,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from mmtheory.errors import ArgumentError
+from mmtheory.errors import ArgumentError, likely
 from mmtheory.experiment.settings import read_toml
 from mmtheory.methods import METHODS, Method, configured, parted
 from mmtheory.models import FUSIONS
@@ -170,9 +169,8 @@ def known(what: str, name: str, names: Iterable[str]) -> None:
     """:raises ArgumentError: the name is not among them."""
     every = list(names)
     if name not in every:
-        near = difflib.get_close_matches(name, every, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ArgumentError(f"expected a {what} among {', '.join(every)}, found {name!r}{hint}")
+        article = "an" if what[0] in "aeiou" else "a"
+        raise ArgumentError(f"expected {article} {what} among {', '.join(every)}, found {name!r}{likely(name, every)}")
 
 
 def shipped() -> dict[str, Path]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from mmtheory.errors import ArgumentError
+from mmtheory.errors import ArgumentError, likely
 from mmtheory.moo import BEYOND, IN_LOOP
 
 from ._method import Method
@@ -50,8 +49,7 @@ def parted(text: str) -> tuple[str, dict[str, Any]]:
         return key, settings
     if name.startswith(PREFIX) and key in IN_LOOP:
         return "moo", {"weighting": key, **settings}
-    near = difflib.get_close_matches(name, [*METHODS, *(PREFIX + k for k in known)], n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = likely(name, [*METHODS, *(PREFIX + k for k in known)])
     raise ArgumentError(
         f"expected a method among {', '.join(METHODS)}, or {PREFIX} and one of {', '.join(known)}, found {name!r}{hint}"
     )

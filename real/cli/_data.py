@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from collections.abc import Generator, Iterable
@@ -13,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from mmtheory.errors import ArgumentError, DataError
+from mmtheory.errors import ArgumentError, DataError, likely
 from mmtheory.experiment.settings import parse
 from real.data import DATASETS, Dataset
 from real.data._prepared import MANIFEST, Preparation, Told, damaged, folder_of
@@ -81,9 +80,7 @@ def kind_of(name: str) -> type[Dataset]:
     :raises ArgumentError: there is none.
     """
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ArgumentError(f"expected a data set among {', '.join(DATASETS)}, found {name!r}{hint}")
+        raise ArgumentError(f"expected a data set among {', '.join(DATASETS)}, found {name!r}{likely(name, DATASETS)}")
     return DATASETS[name]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import types
@@ -10,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from mmtheory.errors import ArgumentError, MmtheoryError
+from mmtheory.errors import ArgumentError, MmtheoryError, likely
 from mmtheory.world import World
 
 
@@ -69,9 +68,9 @@ def _texts(kind: type[World], settings: Sequence[str]) -> dict[str, str]:
         if not equals or not text.strip():
             raise ArgumentError(f"{kind.name}: expected --set KEY=VALUE, found {setting!r}")
         if key not in names:
-            near = difflib.get_close_matches(key, names, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise ArgumentError(f"{kind.name}: expected a dial among {', '.join(names)}, found {key!r}{hint}")
+            raise ArgumentError(
+                f"{kind.name}: expected a dial among {', '.join(names)}, found {key!r}{likely(key, names)}"
+            )
         if key in texts:
             raise ArgumentError(f"{kind.name}: expected dial {key} once, found it twice")
         texts[key] = text.strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from mmtheory.errors import ArgumentError, NotExactError
+from mmtheory.errors import ArgumentError, NotExactError, likely
 from mmtheory.experiment import ends, finite, interval
 from mmtheory.experiment.settings import gathered, parse
 from mmtheory.info import subsets
@@ -51,8 +50,7 @@ def main(argv: list[str]) -> int:
     """Run the sub-command."""
     options = parse(Options, gathered(argv, "--set"), command="world", description=DESCRIPTION)
     if options.name not in WORLDS:
-        near = difflib.get_close_matches(options.name, WORLDS, n=2, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = likely(options.name, WORLDS, most=2)
         found = repr(options.name) if options.name else "no name"
         raise ArgumentError(f"world: expected one of {', '.join(WORLDS)}, found {found}{hint}")
     told = answers(build(WORLDS[options.name], options.set))

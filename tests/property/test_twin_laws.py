@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmtheory.batch import Batch
-from mmtheory.methods import AUG, METHODS, MSES, MSLR, Greedy, InfoReg
+from mmtheory.methods import METHODS
 from mmtheory.models import FUSIONS, MLPEncoder, MultimodalModel
 from mmtheory.rng import Stream
 from mmtheory.training import Settings, Trainer
@@ -27,13 +27,6 @@ OWN_DRAWS = {
 """Masks, noise, adapters, prompts, interaction layers and cluster centres are drawn for each modality by its name."""
 OWN_TEACHERS = {"umt"}
 """Teachers start from the initialisation, in which these two are not yet twins."""
-SHORT = {
-    "aug": lambda: AUG(every=1),
-    "greedy": lambda: Greedy(start=0),
-    "inforeg": lambda: InfoReg(gap=0.0),
-    "mses": lambda: MSES(patience=1, tolerance=10.0),
-    "mslr": lambda: MSLR(first=0, measure="score"),
-}
 
 
 def twins(method):
@@ -61,8 +54,8 @@ def twins(method):
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - ALTERNATING - OWN_DRAWS - OWN_TEACHERS))
-def test_twins_stay_twins(name):
-    t = twins(SHORT.get(name, METHODS[name])()).run()
+def test_twins_stay_twins(name, acting):
+    t = twins(acting(name)).run()
     b, c = (t.flat.data[..., t.flat.columns[m]] for m in "bc")
     assert (b - c).abs().max() <= 1e-12
     assert (b - t.flat.data[..., t.flat.columns["a"]]).abs().max() > 1e-3

@@ -152,12 +152,12 @@ def test_no_method_waits(name, on_meta):
 @pytest.mark.parametrize("how", [{"optimiser": "adam", "clip": 1.0}, {"optimiser": "adamw", "absent": True}], ids=str)
 @pytest.mark.parametrize("name", ["joint", "ogm", "mla", "mmpareto"])
 def test_no_optimiser_clipping_or_absence_waits(name, how, on_meta):
-    trained(on_meta, name, **how)
+    assert trained(on_meta, name, **how).flat.data.device.type == "meta"
 
 
 @pytest.mark.parametrize("fusion", sorted(FUSIONS))
 def test_no_fusion_waits(fusion, on_meta):
-    trained(partial(on_meta, fusion=fusion), "ogm")
+    assert trained(partial(on_meta, fusion=fusion), "ogm").flat.data.device.type == "meta"
 
 
 @pytest.mark.parametrize(
@@ -180,4 +180,7 @@ def test_what_waits_is_seen(work):
 
 
 def test_what_does_not_wait_is_let_through():
-    watched(lambda: torch.ones(2).to("meta", non_blocking=True) + torch.linalg.cholesky_ex(gramian(2, 2)).info)
+    copied, info = watched(
+        lambda: (torch.ones(2).to("meta", non_blocking=True), torch.linalg.cholesky_ex(gramian(2, 2)).info)
+    )
+    assert (copied.device.type, info.device.type) == ("meta", "meta")
